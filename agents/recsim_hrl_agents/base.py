@@ -1,0 +1,126 @@
+"""What every agent is: two methods to act and learn, two to save and load, and the transitions they learn from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from recsim_hrl_agents import storage
+from recsim_hrl_agents.logged import LoggedSessions
+from recsim_hrl_agents.market import Market
+
+Observations = dict[str, np.ndarray]
+"""A batch of observations: each history window (B, N, D) float32, or (B, N) integers with item ids."""
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """One step of ``B`` users. Where a session ended, ``next_observations`` holds *its own* final observation."""
+
+    observations: Observations
+    actions: np.ndarray  # (B, D) float32 or (B,) int64, as sent to the environment
+    items: np.ndarray  # (B,) int64 catalogue index of the item that was shown
+    rewards: np.ndarray  # (B,) float32
+    next_observations: Observations
+    terminated: np.ndarray  # (B,) bool, the user left: nothing follows, so no bootstrap
+    truncated: np.ndarray  # (B,) bool, the length limit was reached: bootstrap from the final observation
+
+    @property
+    def ended(self) -> np.ndarray:
+        """(B,) bool: the next transition of this sub-environment belongs to another session."""
+        return self.terminated | self.truncated
+
+
+class Agent(ABC):
+    """A recommendation policy over a :class:`Market`; subclasses say what they learn from and how.
+
+    Args:
+        market: Items and spaces that the agent acts in.
+        config: Settings; an instance of ``config_class``.
+        seed: Seeds the weights and every draw of the agent. No global generator is touched.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type]
+    learns_from: ClassVar[Literal["nothing", "log", "environment"]]
+    """Whether the agent is ready as made, wants ``fit(log)``, or wants :func:`recsim_hrl_agents.loop.train`."""
+
+    def __init__(self, market: Market, config: Any, seed: int = 0) -> None:
+        if not isinstance(config, self.config_class):
+            raise ValueError(
+                f"config of {self.name}: got {type(config).__name__}, allowed {self.config_class.__name__}; "
+                f"build it with {self.config_class.__name__}(...)"
+            )
+        self.market = market
+        self.config = config
+        self.seed = seed
+
+    @abstractmethod
+    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+        """Choose what to show to ``B`` users.
+
+        Args:
+            observations: Batch of observations of the market's form.
+            explore: Whether to try things out; without it the choice is the agent's best.
+
+        Returns:
+            (B, D) float32 embeddings or (B,) int64 candidate indices, as the market's ``action`` says.
+        """
+
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """Told before the first step of sessions, for agents that remember something within a session.
+
+        Args:
+            starting: (B,) bool, which sub-environments are at the start of a session.
+            seeds: (B,) int64, in evaluation: draws of an agent depend on these alone, so that a session's result
+                does not depend on how many run beside it.
+        """
+        return None
+
+    def update(self, transitions: Transitions) -> dict[str, float]:
+        """Learn from one step of ``B`` users; returns metrics (empty when nothing was updated)."""
+        return {}
+
+    def fit(self, log: LoggedSessions) -> dict[str, float]:
+        """Learn from logged sessions; returns metrics."""
+        raise ValueError(
+            f"agent {self.name}: it learns from {self.learns_from}, not from a log; allowed for fit are agents whose "
+            "learns_from is 'log'"
+        )
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything learned, by name."""
+
+    @abstractmethod
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what :meth:`tensors` of an agent of the same config gave."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write the agent as a folder: JSON and safetensors, replaced atomically."""
+        return storage.save(path, {"agent": self.name, "config": asdict(self.config)}, self.tensors())
+
+    def load(self, path: str | Path) -> None:
+        """Take over the weights of a saved agent of the same name and config.
+
+        Raises:
+            ValueError: If the folder is damaged, or holds another agent or other settings.
+        """
+        described, tensors = storage.load(path)
+        mine = storage.plain({"agent": self.name, "config": asdict(self.config)})
+        for key, value in mine.items():
+            if described.get(key) != value:
+                raise ValueError(
+                    f"{path}: got {key} {described.get(key)}, allowed {value}; "
+                    "use recsim_hrl_agents.load_agent, which builds the agent that was saved"
+                )
+        try:
+            self.load_tensors(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(
+                f"{path}: weights do not fit this market ({error}); load the agent with an environment whose item "
+                "embeddings have the width it was trained with"
+            ) from error

@@ -1,0 +1,55 @@
+"""Uniformly random candidates: the lower bound that every other agent is held against."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from recsim_hrl_agents.base import Agent, Observations
+from recsim_hrl_agents.baselines.shown import ShownItems
+from recsim_hrl_agents.market import Market
+
+
+@dataclass(frozen=True)
+class RandomConfig:
+    """The random agent has no settings."""
+
+
+class RandomAgent(Agent):
+    """Shows a candidate drawn uniformly from those not shown in the session yet."""
+
+    name = "random"
+    config_class = RandomConfig
+    learns_from = "nothing"
+
+    def __init__(self, market: Market, config: RandomConfig | None = None, seed: int = 0) -> None:
+        super().__init__(market, config or RandomConfig(), seed)
+        self._shown = ShownItems(len(market.candidates))
+        self._rng = np.random.default_rng(seed)
+        self._session_rngs: list[np.random.Generator] | None = None
+
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """See :meth:`Agent.begin`; with ``seeds`` each session draws from a generator of its own."""
+        self._shown.begin(starting)
+        if seeds is not None:
+            self._session_rngs = [np.random.default_rng((self.seed, seed)) for seed in seeds.tolist()]
+        elif starting.all():
+            self._session_rngs = None
+
+    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+        """See :meth:`Agent.act`."""
+        size = len(observations["browsed"])
+        self._shown.fit_batch(size)
+        candidates = len(self.market.candidates)
+        if self._session_rngs is None:
+            scores = self._rng.random((size, candidates), np.float32)  # (B, C)
+        else:
+            scores = np.stack([rng.random(candidates, np.float32) for rng in self._session_rngs])  # (B, C)
+        return self.market.item_actions(self._shown.best(scores))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing is learned."""
+        return {}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing is learned."""

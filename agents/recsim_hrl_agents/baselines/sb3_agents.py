@@ -1,0 +1,291 @@
+"""DQN, PPO and TD3 of stable-baselines3, unmodified, through their public API, as agents of this package."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from stable_baselines3 import DQN, PPO, TD3, dqn, ppo, td3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor
+
+from recsim_hrl_agents.base import Agent, Observations
+from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
+from recsim_hrl_agents.loop import Curve, SessionTotals
+from recsim_hrl_agents.market import HISTORIES, Market
+from recsim_hrl_agents.networks import ItemTable
+
+SETTINGS_IN_LOG = ("n_updates", "learning_rate", "clip_range")
+"""What SB3 logs beside its metrics."""
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    """Settings of SB3's DQN (item actions); names are SB3's."""
+
+    learning_rate: float = 5e-4
+    """Adam step size."""
+    gamma: float = 0.95
+    """Discount of one step."""
+    buffer_size: int = 100_000
+    """Transitions kept for replay."""
+    batch_size: int = 128
+    """Transitions per gradient update."""
+    learning_starts: int = 2_000
+    """Environment steps before learning starts."""
+    train_freq: int = 1
+    """Steps of all sub-environments between gradient updates."""
+    gradient_steps: int = 1
+    """Gradient updates each time."""
+    target_update_interval: int = 5_000
+    """Environment steps between copies of the network to the target network."""
+    exploration_fraction: float = 0.3
+    """Share of the training over which epsilon falls from 1 to ``exploration_final_eps``."""
+    exploration_final_eps: float = 0.05
+    """Share of random items afterwards."""
+    net_arch: tuple[int, ...] = (128, 128)
+    """Hidden layers."""
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of SB3's PPO (embedding or item actions); names are SB3's."""
+
+    learning_rate: float = 5e-4
+    """Adam step size."""
+    gamma: float = 0.95
+    """Discount of one step."""
+    n_steps: int = 50
+    """Steps of each sub-environment per rollout."""
+    batch_size: int = 640
+    """Transitions per gradient update."""
+    n_epochs: int = 5
+    """Passes over each rollout."""
+    gae_lambda: float = 0.9
+    """Weight of longer returns in the advantage."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    log_std_init: float = -1.0
+    """Logarithm of the initial standard deviation of embedding actions."""
+    net_arch: tuple[int, ...] = (128, 128)
+    """Hidden layers."""
+
+
+@dataclass(frozen=True)
+class TD3Config:
+    """Settings of SB3's TD3 (embedding actions); names are SB3's."""
+
+    learning_rate: float = 5e-4
+    """Adam step size."""
+    gamma: float = 0.95
+    """Discount of one step."""
+    tau: float = 0.01
+    """Share of the networks that the target networks take over at each update."""
+    buffer_size: int = 100_000
+    """Transitions kept for replay."""
+    batch_size: int = 128
+    """Transitions per gradient update."""
+    learning_starts: int = 2_000
+    """Environment steps of uniformly random actions before learning starts."""
+    train_freq: int = 1
+    """Steps of all sub-environments between gradient updates."""
+    gradient_steps: int = 1
+    """Gradient updates each time."""
+    action_noise: float = 0.2
+    """Standard deviation of Gaussian noise on actions scaled to [-1, 1]."""
+    net_arch: tuple[int, ...] = (128, 128)
+    """Hidden layers."""
+
+
+class ItemWindows(BaseFeaturesExtractor):
+    """Flat embeddings of item-id histories: what SB3 makes of embedding windows, at a fiftieth of the replay memory."""
+
+    def __init__(self, observation_space: spaces.Dict, embeddings: np.ndarray) -> None:
+        length = observation_space["browsed"].shape[0]
+        super().__init__(observation_space, len(HISTORIES) * length * embeddings.shape[1])
+        self._items = ItemTable(embeddings, "item_ids")
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """(B, 3 N D) from (B, N) item ids each, which SB3 has turned into floats."""
+        windows = [self._items.table[observations[key].long()] for key in HISTORIES]  # each (B, N, D)
+        return torch.cat(windows, 1).flatten(1)
+
+
+class SB3Agent(Agent):
+    """One algorithm of stable-baselines3; subclasses name it.
+
+    Exploration happens inside SB3's own training loop. Each training starts from the current weights, with a new
+    optimiser and an empty replay memory.
+    """
+
+    algorithm: ClassVar[type[BaseAlgorithm]]
+    policy_class: ClassVar[type[BasePolicy]]
+    action: ClassVar[str | None] = None
+    """The form of action that the algorithm needs, if it cannot do both."""
+    learns_from = "environment"
+
+    def __init__(self, market: Market, config: Any = None, seed: int = 0) -> None:
+        super().__init__(market, config or self.config_class(), seed)
+        if self.action is not None and market.action != self.action:
+            raise ValueError(
+                f"agent {self.name}: got an environment with {market.action} actions, allowed {self.action} actions; "
+                f"make it with action={self.action!r}"
+            )
+        with _global_generators_kept():
+            torch.manual_seed(seed)
+            self.policy = self.policy_class(
+                market.observation_space, market.action_space, lambda _: self.config.learning_rate, **self._policy()
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        """Arguments of the algorithm."""
+        settings = asdict(self.config)
+        del settings["net_arch"]
+        return settings
+
+    def _policy(self) -> dict[str, Any]:
+        """Arguments of the policy."""
+        policy: dict[str, Any] = {"net_arch": list(self.config.net_arch)}
+        if self.market.observation == "item_ids":
+            policy["features_extractor_class"] = ItemWindows
+            policy["features_extractor_kwargs"] = {"embeddings": self.market.item_embeddings}
+        return policy
+
+    def learn(self, env: VectorEnv, steps: int, seed: int, curve: Curve) -> None:
+        """SB3's own training loop; see :func:`recsim_hrl_agents.loop.train`."""
+        vec_env = NativeVecEnv(env)
+        with _global_generators_kept():
+            model = self.algorithm(
+                "MultiInputPolicy",
+                vec_env,
+                policy_kwargs=self._policy(),
+                seed=self.seed,
+                device="cpu",
+                **self._settings(),
+            )
+            model.policy.load_state_dict(self.policy.state_dict())
+            vec_env.seed(seed)
+            model.learn(steps, callback=_CurveCallback(curve, steps))
+        self.policy = model.policy
+
+    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+        """See :meth:`Agent.act`."""
+        actions, _ = self.policy.predict(observations, deterministic=not explore)
+        return actions
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of SB3's policy."""
+        return dict(self.policy.state_dict())
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Agent.load_tensors`."""
+        self.policy.load_state_dict(tensors)
+
+
+class _CurveCallback(BaseCallback):
+    """Feeds a learning curve from SB3's loop."""
+
+    def __init__(self, curve: Curve, steps: int) -> None:
+        super().__init__()
+        self._curve = curve
+        self._steps = steps
+        self._totals: SessionTotals | None = None
+
+    def _on_step(self) -> bool:
+        infos, ended = self.locals["infos"], self.locals["dones"]
+        if self._totals is None:
+            self._totals = SessionTotals(len(infos))
+        values = {key: np.array([info[key] for info in infos]) for key in ("click_reward", "order_reward")}
+        # SB3's infos are those of the step itself, so they serve as the final ones too.
+        sessions = self._totals.add(self.locals["rewards"], values | {"final_info": values}, ended)
+        metrics = {
+            key.removeprefix("train/"): float(value)
+            for key, value in self.logger.name_to_value.items()
+            if key.startswith("train/") and key.removeprefix("train/") not in SETTINGS_IN_LOG
+        }
+        self._curve.add(self.num_timesteps, sessions, metrics, last=self.num_timesteps >= self._steps)
+        return True
+
+
+@contextmanager
+def _global_generators_kept() -> Iterator[None]:
+    """SB3 seeds and draws from the global generators: give them back as they were."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+class DQNAgent(SB3Agent):
+    """SB3's DQN: one output per candidate."""
+
+    name = "sb3-dqn"
+    config_class = DQNConfig
+    algorithm = DQN
+    policy_class = dqn.MultiInputPolicy
+    action = "item"
+
+
+class PPOAgent(SB3Agent):
+    """SB3's PPO: a Gaussian around an embedding, or a distribution over the candidates."""
+
+    name = "sb3-ppo"
+    config_class = PPOConfig
+    algorithm = PPO
+    policy_class = ppo.MultiInputPolicy
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        del settings["log_std_init"]
+        return settings
+
+    def _policy(self) -> dict[str, Any]:
+        return super()._policy() | {"log_std_init": self.config.log_std_init}
+
+
+class TD3Agent(SB3Agent):
+    """SB3's TD3 on embeddings."""
+
+    name = "sb3-td3"
+    config_class = TD3Config
+    algorithm = TD3
+    policy_class = td3.MultiInputPolicy
+    action = "embedding"
+
+    def _settings(self) -> dict[str, Any]:
+        width = self.market.embedding_dim
+        noise = NormalActionNoise(np.zeros(width), np.full(width, self.config.action_noise))
+        return super()._settings() | {"action_noise": noise}
+
+
+def train_sb3(algorithm: str, env: VectorEnv, steps: int, seed: int = 0, **overrides: Any) -> SB3Agent:
+    """Train an SB3 algorithm on a native vector environment.
+
+    Args:
+        algorithm: "dqn", "ppo" or "td3".
+        env: Vector environment under SAME_STEP autoreset.
+        steps: Environment steps, over all sub-environments.
+        seed: Seeds agent and environment.
+        overrides: Fields of the algorithm's config.
+
+    Returns:
+        The trained agent.
+    """
+    from recsim_hrl_agents.loop import train
+    from recsim_hrl_agents.registry import make_agent
+
+    agent = make_agent(f"sb3-{algorithm}", env, seed, **overrides)
+    train(agent, env, steps, seed)
+    return agent

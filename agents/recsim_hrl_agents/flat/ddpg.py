@@ -1,0 +1,212 @@
+"""DDPG+, the flat baseline of MaHRL: its low-level agent alone, paid by the user (sections 2.3, 3.3, 4.1.2).
+
+The actor reads what was browsed and clicked and emits a *virtual* action, an embedding that need not be an item's
+(Eq. 7); the environment shows the most similar item (Eq. 9). The critic learns from the *real* item shown (Eq. 17),
+the actor follows its gradient at the virtual action (Eq. 19).
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_hrl_agents.base import Agent, Observations, Transitions
+from recsim_hrl_agents.buffers import ReplayBuffer
+from recsim_hrl_agents.market import Market
+from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, soft_update
+
+LOW_LEVEL = ("browsed", "clicked")
+
+
+@dataclass(frozen=True)
+class DDPGConfig:
+    """Settings of DDPG+. The paper's own: gamma 0.95, tau 0.01, learning rates 1e-6, buffer 400, batch 40."""
+
+    hidden: int = 64
+    """Width of the GRUs and of the state."""
+    critic_width: int = 128
+    """Width of the critic's layer that joins state and action (Eq. 8)."""
+    gamma: float = 0.95
+    """Discount of one step."""
+    tau: float = 0.01
+    """Share of the networks that the target networks take over at each update."""
+    actor_learning_rate: float = 1e-3
+    """Adam step size of the actor."""
+    critic_learning_rate: float = 1e-3
+    """Adam step size of the critic."""
+    batch_size: int = 128
+    """Transitions per gradient update."""
+    buffer_size: int = 100_000
+    """Transitions kept for replay."""
+    warmup_steps: int = 2_000
+    """Environment steps of uniformly random items before learning starts."""
+    steps_per_update: int = 64
+    """Environment steps per gradient update: with 64 parallel users one update follows each step of them all."""
+    n_step: int = 3
+    """Steps of reward in a critic target; 1 is the paper's. Longer ones see further and are slightly off-policy."""
+    noise: float = 0.5
+    """Length of the Gaussian exploration noise relative to the virtual action (only its direction matters)."""
+    epsilon: float = 0.05
+    """Share of exploring steps that show a uniformly random item instead."""
+    real_target: bool = True
+    """Whether critic targets value the item that the target actor's action maps to (Eq. 2) or its virtual action."""
+    rescale_virtual: bool = True
+    """Whether the critic sees virtual actions at the length of an average item. The mapping (Eq. 9) ignores length,
+    real items have similar lengths, and without this the actor drifts to corners where the critic saw no item."""
+    relu_output: bool = False
+    """Whether q passes a ReLU, as in the paper (Eq. 8)."""
+    max_gradient_norm: float = 10.0
+    """Gradients of each network are clipped to this norm."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "critic_width", "batch_size", "buffer_size", "steps_per_update", "n_step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 1 or more")
+        for name in ("actor_learning_rate", "critic_learning_rate", "max_gradient_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed numbers above 0")
+        for name in ("gamma", "tau", "epsilon"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 to 1")
+        for name in ("noise", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 or more")
+
+
+class DDPG(Agent):
+    """Deep deterministic policy gradient in the low level's architecture."""
+
+    name = "ddpg"
+    config_class = DDPGConfig
+    learns_from = "environment"
+
+    def __init__(self, market: Market, config: DDPGConfig | None = None, seed: int = 0) -> None:
+        super().__init__(market, config or DDPGConfig(), seed)
+        config = self.config
+        self._rng = np.random.default_rng(seed)
+        self.items = ItemTable(market.item_embeddings, market.observation)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.actor = Actor(self._encoder(), market.embedding_dim, market.action_bound)
+            self.critic = Critic(self._encoder(), market.embedding_dim, config.critic_width, config.relu_output)
+        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
+        self._actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.actor_learning_rate, foreach=True)
+        self._critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.critic_learning_rate, foreach=True)
+        self._buffer = ReplayBuffer(config.buffer_size, LOW_LEVEL)
+        self._steps = 0
+        self._steps_without_update = 0
+        candidates = torch.from_numpy(market.candidate_embeddings)  # (C, D)
+        self._item_length = float(candidates.norm(dim=-1).mean())
+        self._candidates = candidates  # (C, D)
+        self._directions = torch.nn.functional.normalize(candidates, dim=-1)  # (C, D)
+
+    def _encoder(self) -> StateEncoder:
+        return StateEncoder(LOW_LEVEL, self.market.embedding_dim, self.config.hidden)
+
+    @torch.no_grad()
+    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+        """See :meth:`Agent.act`; exploring adds Gaussian noise and, with probability epsilon, a random item."""
+        size = len(observations[LOW_LEVEL[0]])
+        virtual = self.actor(self.items(observations, LOW_LEVEL)).numpy()  # (B, D)
+        if not explore:
+            return self._emit(virtual)
+        length = np.linalg.norm(virtual, axis=-1, keepdims=True) / np.sqrt(virtual.shape[-1])  # (B, 1)
+        virtual = virtual + self.config.noise * length * self._rng.standard_normal(virtual.shape, np.float32)  # (B, D)
+        epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
+        random_items = self.market.candidate_embeddings[self._rng.integers(0, len(self._candidates), size)]  # (B, D)
+        virtual = np.where(self._rng.random((size, 1)) < epsilon, random_items, virtual)  # (B, D)
+        return self._emit(virtual)
+
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """See :meth:`Agent.begin`; returns never run across the start of a session."""
+        self._buffer.cut(starting)
+
+    def update(self, transitions: Transitions) -> dict[str, float]:
+        """Store one step and make the gradient updates that are due; metrics are those of the last one."""
+        self._buffer.add(transitions)
+        self._steps += len(transitions.rewards)
+        if self._steps < self.config.warmup_steps:
+            return {}
+        self._steps_without_update += len(transitions.rewards)
+        updates, self._steps_without_update = divmod(self._steps_without_update, self.config.steps_per_update)
+        metrics: dict[str, float] = {}
+        for _ in range(updates):
+            metrics = self._learn()
+        return metrics
+
+    def _learn(self) -> dict[str, float]:
+        config = self.config
+        batch = self._buffer.sample(config.batch_size, self._rng, config.n_step, config.gamma)
+        histories = self.items(batch.observations, LOW_LEVEL)  # each (S, N, D)
+        target = self._target(self.items(batch.next_observations, LOW_LEVEL), batch.returns, batch.discounts)  # (S,)
+
+        state = self.critic.encoder(histories)  # (S, hidden)
+        q = self.critic.value(state, self.items.items(batch.items))  # (S,) of the real items (Eq. 17, 18)
+        critic_loss = (q - target).square().mean()
+        self._descend(self._critic_optimizer, self.critic, critic_loss)
+
+        virtual = self.actor(histories)  # (S, D)
+        # The state is that of the critic before its step: encoding it again would cost a third of an update.
+        actor_q = self.critic.value(state.detach(), self._seen_by_critic(virtual))  # (S,)
+        self._descend(self._actor_optimizer, self.actor, -actor_q.mean())  # Eq. 19, at the virtual action
+
+        soft_update(self.target_actor, self.actor, config.tau)
+        soft_update(self.target_critic, self.critic, config.tau)
+        return {
+            "critic_loss": critic_loss.item(),
+            "q": q.mean().item(),
+            "actor_q": actor_q.mean().item(),
+            "target": target.mean().item(),
+            "saturation": (virtual.abs() > 0.99 * self.market.action_bound).float().mean().item(),
+        }
+
+    @torch.no_grad()
+    def _target(self, next_histories: dict[str, Tensor], returns: np.ndarray, discounts: np.ndarray) -> Tensor:
+        """y = r + gamma Q'(s', a') (Eq. 17); the discount is 0 where the user left, and only there."""
+        virtual = self.target_actor(next_histories)  # (S, D)
+        action = self._candidates[self._nearest(virtual)] if self.config.real_target else self._seen_by_critic(virtual)
+        value = self.target_critic(next_histories, action)  # (S,)
+        return torch.from_numpy(returns) + torch.from_numpy(discounts) * value
+
+    def _descend(self, optimizer: torch.optim.Optimizer, network: torch.nn.Module, loss: Tensor) -> None:
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm, foreach=True)
+        optimizer.step()
+
+    def _seen_by_critic(self, virtual: Tensor) -> Tensor:
+        if not self.config.rescale_virtual:
+            return virtual
+        return self._item_length * torch.nn.functional.normalize(virtual, dim=-1)  # (S, D)
+
+    def _nearest(self, virtual: Tensor) -> Tensor:
+        """(B,) the candidate most similar to each virtual action (Eq. 9), whether or not it has been shown."""
+        return (virtual @ self._directions.T).argmax(-1)
+
+    def _emit(self, virtual: np.ndarray) -> np.ndarray:
+        if self.market.action == "item":
+            return self._nearest(torch.from_numpy(virtual)).numpy()
+        # Noise may leave the action space; shrinking the whole vector keeps its direction, clipping would not.
+        excess = np.abs(virtual).max(-1, keepdims=True) / self.market.action_bound  # (B, 1)
+        return (virtual / np.maximum(excess, 1.0)).astype(np.float32)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of the four networks."""
+        return {
+            f"{network}.{name}": tensor
+            for network in ("actor", "critic", "target_actor", "target_critic")
+            for name, tensor in getattr(self, network).state_dict().items()
+        }
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`Agent.load_tensors`."""
+        for network in ("actor", "critic", "target_actor", "target_critic"):
+            prefix = f"{network}."
+            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            getattr(self, network).load_state_dict(own)

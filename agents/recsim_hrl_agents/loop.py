@@ -1,0 +1,189 @@
+"""The one training loop and the one evaluation that all agents share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from recsim_hrl.wrappers.infos import final_observations, require_same_step, step_values
+from recsim_hrl_agents.base import Agent, Transitions
+
+Record = dict[str, float]
+"""A point of a learning curve: ``env_steps``, mean rewards of the sessions that ended since the last, metrics."""
+
+REWARDS = ("total_reward", "click_reward", "order_reward")
+
+
+class SessionTotals:
+    """Running sums of the sessions in progress."""
+
+    def __init__(self, size: int) -> None:
+        self._sums = np.zeros((len(REWARDS) + 1, size))  # (4, B): the rewards and the length
+
+    def add(self, rewards: np.ndarray, infos: dict, ended: np.ndarray) -> dict[str, np.ndarray]:
+        """Add a step; returns the totals (E,) of the E sessions that it ended, and starts them anew."""
+        self._sums[0] += rewards
+        self._sums[1] += step_values(infos, "click_reward", ended)
+        self._sums[2] += step_values(infos, "order_reward", ended)
+        self._sums[3] += 1
+        finished = self._sums[:, ended]
+        self._sums[:, ended] = 0.0
+        return dict(zip((*REWARDS, "length"), finished, strict=True))
+
+
+class Curve:
+    """Collects finished sessions and metrics into records.
+
+    Args:
+        every: Environment steps per record.
+        progress: Called with each record as it comes.
+    """
+
+    def __init__(self, every: int, progress: Callable[[Record], None] | None) -> None:
+        if every < 1:
+            raise ValueError(f"record_every: got {every}, allowed 1 or more environment steps")
+        self.records: list[Record] = []
+        self._every = every
+        self._progress = progress
+        self._sessions: list[dict[str, np.ndarray]] = []
+        self._metrics: list[dict[str, float]] = []
+
+    def add(self, env_steps: int, sessions: dict[str, np.ndarray], metrics: dict[str, float], last: bool) -> None:
+        """One step of the training; ``last`` closes the curve."""
+        if len(sessions["length"]):
+            self._sessions.append(sessions)
+        if metrics:
+            self._metrics.append(metrics)
+        previous = self.records[-1]["env_steps"] if self.records else 0
+        if env_steps - previous >= self._every or last:
+            self._close(env_steps)
+
+    def _close(self, env_steps: int) -> None:
+        record: Record = {"env_steps": float(env_steps)}
+        if self._sessions:
+            for key in self._sessions[0]:
+                record[key] = float(np.concatenate([sessions[key] for sessions in self._sessions]).mean())
+        if self._metrics:
+            for key in self._metrics[-1]:
+                record[key] = float(np.mean([metrics[key] for metrics in self._metrics if key in metrics]))
+        self._sessions, self._metrics = [], []
+        self.records.append(record)
+        if self._progress is not None:
+            self._progress(record)
+
+
+def train(
+    agent: Agent,
+    env: VectorEnv,
+    steps: int,
+    seed: int = 0,
+    progress: Callable[[Record], None] | None = None,
+    record_every: int = 10_000,
+) -> list[Record]:
+    """Let an agent learn by acting.
+
+    Args:
+        agent: Learns in place.
+        env: Vector environment under SAME_STEP autoreset.
+        steps: Environment steps, counted over all sub-environments; rounded up to a whole step of them all.
+        seed: Sub-environment i starts from seed + i. The agent's own draws come from the agent's seed.
+        progress: Called with each record of the learning curve.
+        record_every: Environment steps per record.
+
+    Returns:
+        The learning curve. Its rewards are those of exploring sessions, below what :func:`evaluate` measures.
+    """
+    if steps < 1:
+        raise ValueError(f"train steps: got {steps}, allowed 1 or more environment steps")
+    if agent.learns_from != "environment":
+        raise ValueError(
+            f"train: got agent {agent.name}, which learns from {agent.learns_from}, allowed are agents that learn from "
+            "the environment; evaluate it, or call its fit(log)"
+        )
+    require_same_step(env)
+    curve = Curve(record_every, progress)
+    if hasattr(agent, "learn"):  # stable-baselines3 brings its own loop
+        agent.learn(env, steps, seed, curve)
+        return curve.records
+    totals = SessionTotals(env.num_envs)
+    observations, _ = env.reset(seed=seed)
+    agent.begin(np.ones(env.num_envs, bool))
+    env_steps = 0
+    while env_steps < steps:
+        actions = agent.act(observations, explore=True)
+        next_observations, rewards, terminated, truncated, infos = env.step(actions)
+        ended = terminated | truncated
+        transitions = Transitions(
+            observations=observations,
+            actions=actions,
+            items=step_values(infos, "item", ended),
+            rewards=rewards.astype(np.float32),
+            next_observations=final_observations(next_observations, infos, ended),
+            terminated=terminated,
+            truncated=truncated,
+        )
+        metrics = agent.update(transitions)
+        observations = next_observations
+        if ended.any():
+            agent.begin(ended)
+        env_steps += env.num_envs
+        curve.add(env_steps, totals.add(rewards, infos, ended), metrics, last=env_steps >= steps)
+    return curve.records
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What sessions brought, one entry per session; entry j of two evaluations with one seed is the same user."""
+
+    total_reward: np.ndarray  # (S,)
+    click_reward: np.ndarray  # (S,)
+    order_reward: np.ndarray  # (S,)
+    length: np.ndarray  # (S,) items shown
+
+
+def evaluate(agent: Agent, env: VectorEnv, sessions: int, seed: int = 0) -> Evaluation:
+    """Play sessions without exploring and without learning.
+
+    Session j is always the first session of a sub-environment reset with seed + j, so agents are compared on the
+    same users with the same luck, and the number of sub-environments makes no difference. Memory that an agent keeps
+    of sessions in progress is lost: evaluate between trainings, not in the middle of one.
+
+    Args:
+        agent: Any agent that is ready to act.
+        env: Vector environment under SAME_STEP autoreset.
+        sessions: How many.
+        seed: Seed of session 0.
+
+    Returns:
+        Rewards and lengths of the sessions, in order.
+    """
+    if sessions < 1:
+        raise ValueError(f"evaluate sessions: got {sessions}, allowed 1 or more")
+    require_same_step(env)
+    results = np.zeros((len(REWARDS) + 1, sessions))
+    for first in range(0, sessions, env.num_envs):
+        count = min(env.num_envs, sessions - first)
+        totals = _first_sessions(agent, env, seed + first, count)  # (4, B)
+        results[:, first : first + count] = totals[:, :count]
+    return Evaluation(*results)
+
+
+def _first_sessions(agent: Agent, env: VectorEnv, seed: int, count: int) -> np.ndarray:
+    """(4, B) rewards and length of each sub-environment's first session; those from ``count`` on may be cut short."""
+    size = env.num_envs
+    results = np.zeros((len(REWARDS) + 1, size))
+    running = np.ones(size, bool)
+    totals = SessionTotals(size)
+    observations, _ = env.reset(seed=seed)
+    agent.begin(running, seed + np.arange(size))
+    while running[:count].any():
+        observations, rewards, terminated, truncated, infos = env.step(agent.act(observations, explore=False))
+        ended = terminated | truncated
+        sums = np.stack(list(totals.add(rewards, infos, ended).values()))  # (4, E)
+        first_time = running & ended
+        results[:, first_time] = sums[:, running[ended]]
+        running &= ~ended
+        if ended.any():
+            agent.begin(ended)
+    return results

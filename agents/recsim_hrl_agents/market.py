@@ -1,0 +1,98 @@
+"""What an agent may know of an environment before it acts: the items, and the form of observations and actions."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+HISTORIES = ("browsed", "clicked", "ordered")
+
+
+@dataclass(frozen=True)
+class Market:
+    """Items and spaces of an environment, read once with :meth:`of`."""
+
+    item_embeddings: np.ndarray  # (I, D) float32, the whole catalogue
+    candidates: np.ndarray  # (C,) int64, catalogue indices that can be shown
+    observation: Literal["embeddings", "item_ids"]
+    """Form of the history windows: (N, D) float32 embeddings, or (N,) catalogue index + 1 with 0 for empty."""
+    action: Literal["embedding", "item"]
+    """Form of an action: a vector (D,) mapped to the most similar candidate, or an index into the candidates."""
+    action_bound: float
+    """The bound B of every entry of an embedding action (MaHRL Eq. 7)."""
+    history: int
+    """Length N of the history windows."""
+
+    @classmethod
+    def of(cls, env: Any) -> "Market":
+        """Read a market from an environment, single or vector.
+
+        Raises:
+            ValueError: If the environment does not expose what the agents need.
+        """
+        observation_space = getattr(env, "single_observation_space", env.observation_space)
+        action_space = getattr(env, "single_action_space", env.action_space)
+        if not isinstance(observation_space, spaces.Dict) or not set(HISTORIES) <= set(observation_space):
+            raise ValueError(
+                f"observation space: got {observation_space}, allowed a Dict with {', '.join(HISTORIES)}; "
+                "make RecSession-v0 (or its Short and Long forms), not RecSessionFlat-v0"
+            )
+        window = observation_space["browsed"]
+        embeddings = np.asarray(_attribute(env, "item_embeddings"), np.float32)  # (I, D)
+        candidates = np.asarray(_attribute(env, "candidate_items"), np.int64)  # (C,)
+        discrete = isinstance(action_space, spaces.Discrete)
+        return cls(
+            item_embeddings=embeddings,
+            candidates=candidates,
+            observation="item_ids" if np.issubdtype(window.dtype, np.integer) else "embeddings",
+            action="item" if discrete else "embedding",
+            action_bound=float(np.abs(embeddings).max()) if discrete else float(np.max(action_space.high)),
+            history=window.shape[0],
+        )
+
+    @property
+    def observation_space(self) -> spaces.Dict:
+        """Space of one observation."""
+        if self.observation == "item_ids":
+            window = spaces.Box(0, len(self.item_embeddings), (self.history,), np.int64)
+        else:
+            bound = float(np.abs(self.item_embeddings).max())
+            window = spaces.Box(-bound, bound, (self.history, self.embedding_dim), np.float32)
+        return spaces.Dict({key: window for key in HISTORIES})
+
+    @property
+    def action_space(self) -> spaces.Space:
+        """Space of one action."""
+        if self.action == "item":
+            return spaces.Discrete(len(self.candidates))
+        return spaces.Box(-self.action_bound, self.action_bound, (self.embedding_dim,), np.float32)
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.item_embeddings.shape[1]
+
+    @property
+    def candidate_embeddings(self) -> np.ndarray:
+        """(C, D) embeddings of the candidates."""
+        return self.item_embeddings[self.candidates]
+
+    def item_actions(self, choices: np.ndarray) -> np.ndarray:
+        """Actions that show the candidates at ``choices`` (B,): those indices, or their embeddings (B, D)."""
+        return choices if self.action == "item" else self.candidate_embeddings[choices]
+
+
+def _attribute(env: Any, name: str) -> Any:
+    """An attribute of the innermost environment; vector environments made of single ones are asked through ``call``."""
+    inner = env.unwrapped
+    if hasattr(inner, name):
+        return getattr(inner, name)
+    if hasattr(inner, "get_attr"):
+        try:
+            return inner.get_attr(name)[0]
+        except AttributeError:
+            pass
+    raise ValueError(
+        f"environment: got {type(inner).__name__} without the attribute {name!r}, which agents read; "
+        "use an environment of recsim_hrl or give yours that attribute"
+    )

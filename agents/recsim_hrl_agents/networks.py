@@ -1,0 +1,99 @@
+"""The networks of the paper's two levels: a state encoder over two histories, an actor and a critic (MaHRL 2.2, 2.3).
+
+Both levels have the same form and differ in the histories they read: browsed and clicked below, clicked and ordered
+above.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Histories = dict[str, Tensor]
+
+
+class ItemTable(nn.Module):
+    """Turns observations into embedding windows, looking item ids up."""
+
+    def __init__(self, embeddings: np.ndarray, observation: Literal["embeddings", "item_ids"]) -> None:
+        super().__init__()
+        self._observation = observation
+        table = np.concatenate([np.zeros_like(embeddings[:1]), embeddings])  # (I + 1, D), row 0 is the empty place
+        self.register_buffer("table", torch.from_numpy(table), persistent=False)
+
+    def items(self, index: np.ndarray) -> Tensor:
+        """(B, D) embeddings of catalogue indices (B,)."""
+        return self.table[torch.from_numpy(index + 1)]
+
+    def forward(self, observations: dict[str, np.ndarray], keys: tuple[str, ...]) -> Histories:
+        """Windows (B, N, D) of ``keys``."""
+        windows = {}
+        for key in keys:
+            values = torch.from_numpy(observations[key])
+            windows[key] = self.table[values.long()] if self._observation == "item_ids" else values.float()
+        return windows
+
+
+class StateEncoder(nn.Module):
+    """One GRU per history, merged linearly: s = w_b h_b + w_c h_c + b (MaHRL Eq. 3 and 6)."""
+
+    def __init__(self, keys: tuple[str, ...], embedding_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.keys = keys
+        self.readers = nn.ModuleDict({key: nn.GRU(embedding_dim, hidden, batch_first=True) for key in keys})
+        self.merge = nn.Linear(len(keys) * hidden, hidden)
+
+    def forward(self, histories: Histories) -> Tensor:
+        """State (B, hidden) of windows (B, N, D)."""
+        last = [self.readers[key](histories[key])[1][0] for key in self.keys]  # each (B, hidden)
+        return self.merge(torch.cat(last, -1))  # (B, hidden)
+
+
+class Actor(nn.Module):
+    """Virtual action B tanh(w s + b) in (-B, B) (MaHRL Eq. 4 and 7)."""
+
+    def __init__(self, encoder: StateEncoder, embedding_dim: int, bound: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.merge.out_features, embedding_dim)
+        self.bound = bound
+
+    def forward(self, histories: Histories) -> Tensor:
+        """Virtual actions (B, D)."""
+        return self.bound * torch.tanh(self.head(self.encoder(histories)))  # (B, D)
+
+
+class Critic(nn.Module):
+    """Action value: v = relu(w_1 s + w_2 a + b), q = w_q v + b (MaHRL Eq. 5 and 8).
+
+    Args:
+        relu_output: Put the paper's ReLU on q as well. It cannot represent the negative values that an internal
+            reward brings, and a critic that starts at q < 0 gets no gradient; so it is off by default.
+    """
+
+    def __init__(self, encoder: StateEncoder, embedding_dim: int, width: int, relu_output: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.from_state = nn.Linear(encoder.merge.out_features, width)
+        self.from_action = nn.Linear(embedding_dim, width, bias=False)
+        self.head = nn.Linear(width, 1)
+        self.relu_output = relu_output
+
+    def value(self, state: Tensor, actions: Tensor) -> Tensor:
+        """q (B,) of actions (B, D), or (B, K) of K actions (B, K, D) each, in encoded states (B, hidden)."""
+        from_state = self.from_state(state)  # (B, width)
+        if actions.dim() == 3:
+            from_state = from_state.unsqueeze(1)  # (B, 1, width)
+        q = self.head(torch.relu(from_state + self.from_action(actions))).squeeze(-1)  # (B,) or (B, K)
+        return torch.relu(q) if self.relu_output else q
+
+    def forward(self, histories: Histories, actions: Tensor) -> Tensor:
+        """q (B,) of actions (B, D)."""
+        return self.value(self.encoder(histories), actions)
+
+
+@torch.no_grad()
+def soft_update(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """target <- tau source + (1 - tau) target (MaHRL Algorithm 1, lines 29 and 30)."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)

@@ -1,0 +1,60 @@
+"""Agents by name. Modules are imported when an agent is made, so nobody waits for a library that is not used."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+from recsim_hrl_agents import storage
+from recsim_hrl_agents.base import Agent
+from recsim_hrl_agents.market import Market
+
+_AGENTS = {
+    "random": "recsim_hrl_agents.baselines.random:RandomAgent",
+    "popularity": "recsim_hrl_agents.baselines.popularity:Popularity",
+    "greedy": "recsim_hrl_agents.baselines.greedy:Greedy",
+    "ddpg": "recsim_hrl_agents.flat.ddpg:DDPG",
+    "sb3-dqn": "recsim_hrl_agents.baselines.sb3_agents:DQNAgent",
+    "sb3-ppo": "recsim_hrl_agents.baselines.sb3_agents:PPOAgent",
+    "sb3-td3": "recsim_hrl_agents.baselines.sb3_agents:TD3Agent",
+}
+
+
+def agent_names() -> list[str]:
+    """Every registered name, in the order of the tables."""
+    return list(_AGENTS)
+
+
+def agent_class(name: str) -> type[Agent]:
+    """The class registered under ``name``; its ``learns_from`` and ``config_class`` say how to use it."""
+    if name not in _AGENTS:
+        raise ValueError(f"agent: got {name!r}, allowed {', '.join(_AGENTS)}; pass one of these names")
+    module, _, attribute = _AGENTS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def make_agent(name: str, env: Any, seed: int = 0, **overrides: Any) -> Agent:
+    """Make an agent for an environment.
+
+    Args:
+        name: One of :func:`agent_names`.
+        env: The environment (single or vector) it will act in, or its :class:`Market`.
+        seed: Seeds the agent's weights and draws.
+        overrides: Fields of the agent's config that differ from the defaults.
+    """
+    kind = agent_class(name)
+    fields = [field.name for field in dataclasses.fields(kind.config_class)]
+    unknown = sorted(set(overrides) - set(fields))
+    if unknown:
+        raise ValueError(f"agent {name}: got unknown settings {unknown}, allowed {fields}; correct the name")
+    market = env if isinstance(env, Market) else Market.of(env)
+    return kind(market, kind.config_class(**overrides), seed)
+
+
+def load_agent(path: str | Path, env: Any) -> Agent:
+    """The agent saved at ``path``, with its settings and weights, for an environment or :class:`Market`."""
+    description, _ = storage.load(path)
+    config = {key: tuple(value) if isinstance(value, list) else value for key, value in description["config"].items()}
+    agent = make_agent(description["agent"], env, **config)
+    agent.load(path)
+    return agent

@@ -1,0 +1,116 @@
+"""Figures of a benchmark. Colours are those of Okabe and Ito, which colour-blind readers can tell apart."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.aggregate import Curve, Summary, SummaryRow
+
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+PURPLE, VERMILION, SKY = "#CC79A7", "#D55E00", "#56B4E9"
+INK = "#333333"
+_CURVES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (VERMILION, ":"), (PURPLE, "-"), (SKY, "--"))
+_DASHES = {"random": ":", "click_greedy": "-.", "reward_greedy": "--", "planner": "-"}
+
+
+def draw_rewards(summary: Summary, path: Path) -> None:
+    """One panel for each task: click and order reward of every agent, total with its interval, bounds as lines."""
+    height = 1.7 + 0.36 * max(sum(row.task == task for row in summary.rows) for task in summary.tasks)
+    figure = Figure(figsize=(5.4 * len(summary.tasks), height), layout="constrained")
+    panels = figure.subplots(1, len(summary.tasks), squeeze=False)[0]
+    for axes, task in zip(panels, summary.tasks, strict=True):
+        rows = [row for row in summary.rows if row.task == task]
+        agents = sorted((row for row in rows if row.kind == "agent"), key=lambda row: row.total.estimate)
+        _bars(axes, agents)
+        _bound_lines(axes, [row for row in rows if row.kind == "bound"])
+        # A name is written to the right of the rightmost bound.
+        axes.set_xlim(0, 1.2 * max(row.total.high for row in rows))
+        axes.set_title(f"{task} sessions", loc="left", fontweight="bold", color=INK)
+        axes.set_xlabel("reward per session, with users that the agent was not trained on")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def _bars(axes: Axes, agents: Sequence[SummaryRow]) -> None:
+    places = np.arange(len(agents))
+    click, order, total, low, high = (
+        np.array([pick(row) for row in agents])
+        for pick in (
+            lambda row: row.click.estimate,
+            lambda row: row.order.estimate,
+            lambda row: row.total.estimate,
+            lambda row: row.total.low,
+            lambda row: row.total.high,
+        )
+    )
+    axes.barh(places, click, color=SKY, height=0.62, label="from clicks (1 each)")
+    axes.barh(places, order, left=click, color=ORANGE, height=0.62, label="from orders (5 each)")
+    # An estimate outside its percentile interval is possible with few seeds, a negative whisker is not.
+    whiskers = np.clip([total - low, high - total], 0, None)
+    axes.errorbar(
+        total, places, xerr=whiskers, fmt="o", color=INK, markersize=4, capsize=3, label="total, 95% interval"
+    )
+    axes.set_yticks(places, [row.agent for row in agents])
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _bound_lines(axes: Axes, bounds: Sequence[SummaryRow]) -> None:
+    """Vertical lines with their names above the bars.
+
+    The lower a bound, the higher its name: as every line ends at its own name, no name is crossed by another line.
+    """
+    bottom, top = axes.get_ylim()
+    for place, row in enumerate(sorted(bounds, key=lambda row: -row.total.estimate)):
+        height = top + 0.1 + 0.5 * place
+        label = "policy that looks inside the simulator" if place == 0 else None
+        style = _DASHES.get(row.agent, "--")
+        axes.vlines(row.total.estimate, bottom, height + 0.4, INK, style, linewidth=1.1, zorder=0.5, label=label)
+        axes.text(row.total.estimate, height, f" {row.agent.replace('_', '-')}", va="bottom", fontsize=8.5, color=INK)
+    axes.set_ylim(bottom, top + 0.5 * len(bounds) + 0.1)
+
+
+def draw_curves(curves: Sequence[Curve], path: Path) -> None:
+    """One panel for each task: session reward while training; the mean of the seeds and their range."""
+    tasks = list(dict.fromkeys(curve.task for curve in curves))
+    agents = list(dict.fromkeys(curve.agent for curve in curves))
+    figure = Figure(figsize=(5.4 * len(tasks), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for axes, task in zip(panels, tasks, strict=True):
+        for place, agent in enumerate(agents):
+            _band(axes, [curve for curve in curves if curve.task == task and curve.agent == agent], agent, place)
+        axes.set_title(f"{task} sessions", loc="left", fontweight="bold", color=INK)
+        axes.set_xlabel("environment steps of training")
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("session reward while exploring\n(train simulator; band: range of seeds)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(agents), frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
+    if not curves:
+        return
+    first, last = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
+    steps = np.linspace(first, last, 100)
+    rewards = np.stack([np.interp(steps, curve.steps, curve.rewards) for curve in curves])
+    colour, dashes = _CURVES[place % len(_CURVES)]
+    axes.plot(steps, rewards.mean(axis=0), color=colour, linestyle=dashes, label=agent)
+    axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write the PNG file whole or not at all, without a date, so that the same numbers give the same bytes."""
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
+    beside = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside.write_bytes(picture.getvalue())
+    os.replace(beside, path)

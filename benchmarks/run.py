@@ -1,0 +1,115 @@
+"""Benchmarks agents in short and in long sessions: ``python -m benchmarks.run``.
+
+Prints a table with intervals and leaves CSV files, a Markdown page and figures in a folder. Stop it whenever you
+like: the same command goes on from the runs that are finished.
+"""
+
+import functools
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.aggregate import About, write_results
+from benchmarks.records import finished_records, run_key, simulator_fingerprint
+from benchmarks.sweep import sweep
+from benchmarks.tables import TablesConfig, make_tables
+from benchmarks.tasks import Preset, PresetName, Run, make_preset, training_log
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Benchmark agents in short (50 items) and long (200 items) sessions.
+
+    Prints reward per session with 95% intervals and leaves CSV files, a Markdown page and figures in OUT/PRESET.
+    Finished runs are kept: stop it whenever you like, the same command goes on from there.
+    """
+
+    preset: PresetName = "quick"
+    """quick: under 3 minutes on 2 cores. full: the committed results, under 2 hours. movielens: real ratings."""
+    out: Path = Path("runs")
+    """Folder for results; those of this preset go into a folder of its name."""
+    workers: int = os.cpu_count() or 1
+    """Runs at a time: one process and one core each."""
+    agents: tuple[str, ...] = ()
+    """Only these agents, for example --agents random ddpg; all of the preset by default."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks, for example --tasks short; all of the preset by default."""
+    bounds: Path | None = None
+    """CSV file of bounds for normalised scores; by default the committed one of the market."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers: got {self.workers}, allowed 1 or more; use one for each core")
+
+
+def run(config: RunConfig) -> str:
+    """Do what is missing of a preset and write its results; returns the tables.
+
+    Raises:
+        ValueError: If the configuration names agents or tasks that the preset does not have.
+        RuntimeError: If runs failed; the others are kept.
+    """
+    # Imported here: --help should not wait for torch.
+    from benchmarks.training import agent_config, execute
+
+    preset = make_preset(config.preset)
+    folder, simulator = config.out / preset.name, preset.tasks[0].simulator
+    fingerprint = simulator_fingerprint(simulator)
+    configs = {entry: agent_config(entry) for entry in preset.entries}
+    every = [(one, run_key(one, fingerprint, configs[one.entry])) for one in preset.runs()]
+    chosen = _chosen(config, preset)
+    wanted = [(one, key) for one, key in every if one in chosen]
+    logs = config.out / "logs"
+    if any(one.entry.needs_log for one in chosen):
+        training_log(simulator, logs)
+    records = folder / "runs"
+    try:
+        sweep(wanted, records, functools.partial(execute, logs=logs), config.workers)
+    finally:
+        finished = finished_records(every, records)
+        if finished:
+            write_results(finished, About(preset.name, simulator, _command(preset)), folder)
+    return make_tables(TablesConfig(folder, config.bounds))
+
+
+def _chosen(config: RunConfig, preset: Preset) -> list[Run]:
+    agents, tasks = {entry.agent for entry in preset.entries}, {task.name for task in preset.tasks}
+    for name, asked, allowed in (("agents", config.agents, agents), ("tasks", config.tasks, tasks)):
+        unknown = sorted(set(asked) - allowed)
+        if unknown:
+            raise ValueError(f"{name}: got {unknown}, allowed {sorted(allowed)} in the preset {preset.name!r}")
+    return [
+        one
+        for one in preset.runs()
+        if (not config.agents or one.entry.agent in config.agents)
+        and (not config.tasks or one.task.name in config.tasks)
+    ]
+
+
+def _command(preset: Preset) -> str:
+    """What a reader types to get the whole table; where this one happened to be written is no part of it."""
+    return f"python -m benchmarks.run --preset {preset.name}"
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    import tyro
+
+    config = tyro.cli(RunConfig)
+    started = time.monotonic()
+    try:
+        print(run(config))
+    except KeyboardInterrupt:
+        print("\nStopped. Finished runs are kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"\nWritten to {config.out / config.preset} in {time.monotonic() - started:.0f} s: rewards.png, tables.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

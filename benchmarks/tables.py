@@ -1,0 +1,158 @@
+"""Tables of a benchmark: in the terminal, as Markdown, and as CSV; made from committed files alone.
+
+``python -m benchmarks.tables --results benchmarks/results/full`` makes all of them, and the figures, again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.aggregate import Summary, SummaryRow, read_results, summarise, write_csv, write_text
+from benchmarks.bounds_table import bounds_path, read_bounds
+from benchmarks.figures import draw_curves, draw_rewards
+from benchmarks.statistics import Bootstrap, Interval
+
+REFERENCE = "popularity"
+"""The agent that the table of paired differences compares with: the strongest that needs no learning by trial."""
+
+_INTERVALS = ("total_reward", "total_reward_iqm", "click_reward", "order_reward", "normalised_score")
+_HEADER = ("", "total reward", "click reward", "order reward", "normalised score")
+
+Table = list[tuple[str, ...]]
+"""Rows of cells, the first of them the header."""
+
+
+@dataclass(frozen=True)
+class TablesConfig:
+    """Make the tables and figures of a results folder again from its CSV files."""
+
+    results: Path
+    """Folder of one preset, for example benchmarks/results/full."""
+    bounds: Path | None = None
+    """CSV file of bounds; by default the committed one of the folder's market."""
+    resamples: int = 2000
+    """Bootstrap replicates of each interval."""
+
+
+def make_tables(config: TablesConfig) -> str:
+    """Write summary.csv, differences.csv, overall.csv, tables.md and the figures; returns the text for a terminal."""
+    results = read_results(config.results)
+    bounds = read_bounds(config.bounds or bounds_path(results.about.simulator))
+    summary = summarise(results, bounds, Bootstrap(resamples=config.resamples))
+    write_summary(summary, config.results)
+    draw_rewards(summary, config.results / "rewards.png")
+    if results.curves:
+        draw_curves(results.curves, config.results / "learning_curves.png")
+    write_text(config.results / "tables.md", markdown(summary, bool(results.curves)))
+    return terminal(summary)
+
+
+def write_summary(summary: Summary, folder: Path) -> None:
+    """Write the numbers of ``summary`` as summary.csv, differences.csv and overall.csv."""
+    ends = [f"{name}{end}" for name in _INTERVALS for end in ("", "_low", "_high")]
+    rows = [
+        (row.task, row.agent, row.kind, row.seeds, row.sessions)
+        + tuple(cell for value in (row.total, row.total_iqm, row.click, row.order, row.score) for cell in _cells(value))
+        for row in summary.rows
+    ]
+    write_csv(folder / "summary.csv", ("task", "agent", "kind", "seeds", "sessions", *ends), rows)
+    differences = [(row.task, row.agent, row.reference, *_cells(row.total)) for row in summary.differences]
+    header = ("task", "agent", "reference", "difference", "difference_low", "difference_high")
+    write_csv(folder / "differences.csv", header, differences)
+    overall = [(row.agent, row.tasks, *_cells(row.mean), *_cells(row.iqm)) for row in summary.overall]
+    header = ("agent", "tasks", *(f"{name}{end}" for name in ("mean", "iqm") for end in ("", "_low", "_high")))
+    write_csv(folder / "overall.csv", header, overall)
+
+
+def terminal(summary: Summary) -> str:
+    """The tables as aligned text."""
+    blocks = []
+    for title, table in _tables(summary):
+        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+        lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+        blocks.append("\n".join([title, "", *(line.rstrip() for line in lines)]))
+    return "\n\n".join([*blocks, _legend(summary)])
+
+
+def markdown(summary: Summary, has_curves: bool) -> str:
+    """The tables and figures as one Markdown page, with the command that made them underneath."""
+    blocks = [f"# Benchmark results: {summary.about.preset}", "![Rewards of all agents](rewards.png)"]
+    for title, table in _tables(summary):
+        head, *body = (f"| {' | '.join(row)} |" for row in table)
+        blocks.append("\n".join([f"## {title}", "", head, "|---" * len(table[0]) + "|", *body]))
+    if has_curves:
+        blocks.append("## Learning\n\n![Session reward while training](learning_curves.png)")
+    blocks += [_legend(summary), f"Made by:\n\n```\n{summary.about.command}\n```"]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _tables(summary: Summary) -> list[tuple[str, Table]]:
+    """(title, table) pairs: one for each task, the scores over all tasks, the paired differences."""
+    tables = []
+    for task in summary.tasks:
+        rows = [row for row in summary.rows if row.task == task]
+        agents = sorted((row for row in rows if row.kind == "agent"), key=lambda row: row.total.estimate)
+        bounds = sorted((row for row in rows if row.kind == "bound"), key=lambda row: row.total.estimate)
+        body = [_line(row, row.agent) for row in agents] + [_line(row, f"bound: {row.agent}") for row in bounds]
+        seeds, sessions = max(row.seeds for row in agents), agents[0].sessions
+        title = f"Task {task}: reward per session, {_count(seeds, 'training seed')}, {sessions} common users"
+        tables.append((title, [_HEADER, *body]))
+    if summary.overall:
+        body = [(row.agent, _text(row.mean), _text(row.iqm)) for row in summary.overall]
+        title = f"Normalised score over {_count(summary.overall[0].tasks, 'task')}"
+        tables.append((title, [("", "mean", "interquartile mean"), *body]))
+    if any(row.reference == REFERENCE for row in summary.differences):
+        title = f"Total reward minus that of {REFERENCE}, on the same users"
+        tables.append((title, _difference_table(summary)))
+    return tables
+
+
+def _difference_table(summary: Summary) -> Table:
+    cells = {(row.agent, row.task): _text(row.total) for row in summary.differences if row.reference == REFERENCE}
+    agents = dict.fromkeys(agent for agent, _ in cells)
+    body = [(agent, *(cells.get((agent, task), "") for task in summary.tasks)) for agent in agents]
+    return [("", *summary.tasks), *body]
+
+
+def _line(row: SummaryRow, name: str) -> tuple[str, ...]:
+    return (name, *(_text(value) for value in (row.total, row.click, row.order, row.score)))
+
+
+def _legend(summary: Summary) -> str:
+    text = (
+        "Brackets are 95% bootstrap intervals over training seeds and users. A click pays 1, an order 5. "
+        "Agents learn on the train simulator and are judged on the test simulator."
+    )
+    if any(row.kind == "bound" for row in summary.rows):
+        return text + " Bounds are policies that look inside the test simulator; score 0 is random, 1 the planner."
+    return text + " Without a file of bounds there are no normalised scores: `python -m benchmarks.bounds` makes it."
+
+
+def _text(value: Interval | None) -> str:
+    if value is None:
+        return ""
+    if value.low != value.low:
+        return f"{value.estimate:.2f}"
+    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _cells(value: Interval | None) -> Sequence[str]:
+    """Estimate, low and high as CSV cells, empty where unknown."""
+    numbers = (value.estimate, value.low, value.high) if value else (float("nan"),) * 3
+    return ["" if number != number else f"{number:.6g}" for number in numbers]
+
+
+def main() -> None:
+    """Command line."""
+    import tyro
+
+    print(make_tables(tyro.cli(TablesConfig)))
+
+
+if __name__ == "__main__":
+    main()

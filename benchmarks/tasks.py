@@ -1,0 +1,171 @@
+"""What is run: frozen tasks, the agents that enter, and presets that put both together with seeds and budgets.
+
+A task trains on the ``train`` simulator of a market and is judged on its ``test`` simulator, which was fitted on
+other sessions. Session j of an evaluation is the same user with the same luck for every agent and every seed.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Scalar = int | float | str | bool
+PresetName = Literal["quick", "full", "movielens"]
+
+LOG_IMPRESSIONS = 1_000_000
+LOG_SEED = 11
+"""Of the log that popularity and greedy learn from; no other log of the default market is written with it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, and how agents are judged in it."""
+
+    name: str
+    """What tables call it."""
+    env_id: str
+    """Registered environment."""
+    session_length: int
+    """Items in a session."""
+    sessions: int
+    """Evaluation sessions, each of another user; the same for all agents."""
+    simulator: str = "default"
+    """Name or folder of a simulator with the splits ``train`` and ``test``."""
+    candidates: int | None = 1000
+    """Items that an agent chooses from; None takes the whole catalogue."""
+    parallel: int = 64
+    """Users that run side by side."""
+    evaluation_seed: int = 10_000_000
+    """Sub-environment seed of the first evaluation session; no training seed comes near it."""
+
+    def __post_init__(self) -> None:
+        for name in ("session_length", "sessions", "parallel"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"task {self.name} {name}: got {getattr(self, name)}, allowed 1 or more")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An agent that enters a benchmark, with its budget."""
+
+    agent: str
+    """Name in the registry of agents."""
+    steps: int = 0
+    """Environment steps of training, counted over all parallel users."""
+    settings: tuple[tuple[str, Scalar], ...] = ()
+    """Settings that differ from the agent's defaults, as (name, value) pairs."""
+    action: Literal["embedding", "item"] = "embedding"
+    """Form of the environment's actions."""
+    needs_log: bool = False
+    """Whether the agent is fitted on the market's training log."""
+    deterministic: bool = False
+    """Whether every seed gives the same agent, so that one is enough."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"entry {self.agent} steps: got {self.steps}, allowed 0 or more")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One agent on one task from one seed: what the sweep does, or finds done."""
+
+    task: Task
+    entry: Entry
+    seed: int
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of the first training user; runs keep a distance that no number of parallel users bridges."""
+        return 100_000 * (self.seed + 1)
+
+    @property
+    def cost(self) -> int:
+        """Environment steps of the run, for progress and for starting long runs first."""
+        return self.entry.steps + self.task.sessions * self.task.session_length
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Tasks, agents and seeds that make one table."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    entries: tuple[Entry, ...]
+    seeds: int
+
+    def runs(self) -> list[Run]:
+        """Every run of the preset, in the order of the tables."""
+        return [
+            Run(task, entry, seed)
+            for task in self.tasks
+            for entry in self.entries
+            for seed in range(1 if entry.deterministic else self.seeds)
+        ]
+
+
+def _pair(sessions: int, simulator: str = "default") -> tuple[Task, Task]:
+    """The short and the long task of a market."""
+    return (
+        Task("short", "RecSessionShort-v0", 50, sessions, simulator),
+        Task("long", "RecSessionLong-v0", 200, sessions, simulator),
+    )
+
+
+def _entries(flat_steps: int, sb3_steps: int) -> tuple[Entry, ...]:
+    """All agents of the benchmark, with budgets for our own learners and for those of stable-baselines3."""
+    return (
+        Entry("random"),
+        Entry("popularity", needs_log=True, deterministic=True),
+        Entry("greedy", needs_log=True),
+        Entry("ddpg", steps=flat_steps),
+        Entry("sb3-dqn", steps=sb3_steps, action="item"),
+        Entry("sb3-ppo", steps=sb3_steps),
+        Entry("sb3-td3", steps=sb3_steps),
+    )
+
+
+def make_preset(name: PresetName) -> Preset:
+    """The frozen preset ``name``: quick (under 3 minutes on 2 cores), full (under 2 hours) or movielens.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    match name:
+        case "quick":
+            return Preset("quick", _pair(sessions=200), _entries(flat_steps=15_000, sb3_steps=15_000), seeds=3)
+        case "full":
+            return Preset("full", _pair(sessions=1000), _entries(flat_steps=150_000, sb3_steps=150_000), seeds=5)
+        case "movielens":
+            tasks = _pair(sessions=500, simulator="movielens")
+            return Preset("movielens", tasks, _entries(flat_steps=60_000, sb3_steps=60_000), seeds=3)
+    raise ValueError(f"preset: got {name!r}, allowed 'quick', 'full' or 'movielens'")
+
+
+def training_log(simulator: str, folder: Path) -> Path:
+    """The interaction log that agents of a market may learn from; written on first use.
+
+    Args:
+        simulator: The market: the name of its simulator.
+        folder: Where logs are kept between sweeps.
+
+    Returns:
+        A folder that ``InteractionLog.open`` reads.
+
+    Raises:
+        ValueError: If the market's log is not there and cannot be made.
+    """
+    path = folder / simulator
+    if path.exists():
+        return path
+    if simulator != "default":
+        raise ValueError(
+            f"training log of {simulator!r}: got no folder {path}, and only the log of 'default' can be generated; "
+            "put the log that the train simulator was fitted on there"
+        )
+    # Imported here: most runs need no log, and a worker should not pay for the world.
+    from recsim_hrl.data.world import World
+    from recsim_hrl.data.world_log import write_log
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_log(World(), path, impressions=LOG_IMPRESSIONS, seed=LOG_SEED)
+    return path

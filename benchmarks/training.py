@@ -1,0 +1,119 @@
+"""Does one run: makes the environments, lets the agent learn on one simulator and judges it on the other."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from recsim_hrl_agents.base import Agent
+from recsim_hrl_agents.logged import LoggedSessions
+from recsim_hrl_agents.loop import evaluate, train
+from recsim_hrl_agents.market import Market
+from recsim_hrl_agents.registry import agent_class, make_agent
+
+import recsim_hrl  # noqa: F401  registers the environments
+from benchmarks.records import RunRecord, package_versions
+from benchmarks.tasks import Entry, Run, training_log
+from recsim_hrl.data.log import InteractionLog
+
+CURVE_POINTS = 20
+"""Points of a learning curve."""
+
+
+def make_env(run: Run, split: str) -> VectorEnv:
+    """The vector environment of a run on the ``train`` or the ``test`` simulator."""
+    task = run.task
+    return gym.make_vec(
+        task.env_id,
+        num_envs=task.parallel,
+        vectorization_mode="vector_entry_point",
+        session_length=task.session_length,
+        simulator=task.simulator,
+        split=split,
+        candidates=task.candidates,
+        action=run.entry.action,
+        # Agents look embeddings up themselves, which keeps their replay memories small.
+        observation="item_ids",
+    )
+
+
+def agent_config(entry: Entry) -> dict[str, Any]:
+    """All settings of an entry's agent, defaults included."""
+    return dataclasses.asdict(agent_class(entry.agent).config_class(**dict(entry.settings)))
+
+
+def execute(run: Run, key: str, logs: Path) -> RunRecord:
+    """Train, or fit, the agent of ``run`` on the train simulator and evaluate it on the test simulator.
+
+    Args:
+        run: Task, agent and seed.
+        key: What the record is filed under.
+        logs: Where :func:`benchmarks.tasks.training_log` keeps logs.
+
+    Raises:
+        ValueError: If the two simulators do not share their candidates.
+    """
+    # Other runs work beside this one; two threads each would make all of them many times slower.
+    torch.set_num_threads(1)
+    learning, judging = make_env(run, "train"), make_env(run, "test")
+    try:
+        _require_same_items(run, Market.of(learning), Market.of(judging))
+        agent = make_agent(run.entry.agent, learning, seed=run.training_seed, **dict(run.entry.settings))
+        started = time.monotonic()
+        curve = _learn(agent, run, learning, logs)
+        trained = time.monotonic()
+        outcome = evaluate(agent, judging, run.task.sessions, run.task.evaluation_seed)
+        judged = time.monotonic()
+    finally:
+        learning.close()
+        judging.close()
+    return RunRecord(
+        key=key,
+        task=run.task.name,
+        agent=run.entry.agent,
+        seed=run.seed,
+        steps=run.entry.steps if agent.learns_from == "environment" else 0,
+        train_seconds=trained - started,
+        evaluate_seconds=judged - trained,
+        click_rewards=tuple(outcome.click_reward.tolist()),
+        order_rewards=tuple(outcome.order_reward.tolist()),
+        curve=tuple(curve),
+        versions=package_versions(),
+    )
+
+
+def _learn(agent: Agent, run: Run, env: VectorEnv, logs: Path) -> list[tuple[int, float]]:
+    """Let the agent learn from what it learns from; returns (environment steps, session reward) pairs, if any."""
+    if agent.learns_from == "nothing":
+        return []
+    if agent.learns_from == "log":
+        agent.fit(_logged(run, logs, env))
+        return []
+    every = max(1, run.entry.steps // CURVE_POINTS)
+    records = train(agent, env, run.entry.steps, run.training_seed, record_every=every)
+    return [(int(point["env_steps"]), point["total_reward"]) for point in records if "total_reward" in point]
+
+
+def _logged(run: Run, logs: Path, env: VectorEnv) -> LoggedSessions:
+    """The sessions of the market's training log, whose items must be the environment's."""
+    log = InteractionLog.open(training_log(run.task.simulator, logs))
+    items = log.items.embeddings.numpy()  # (I, D)
+    if not np.array_equal(items, Market.of(env).item_embeddings):
+        raise ValueError(
+            f"training log of {run.task.simulator!r}: got items that are not those of its simulator, allowed the log "
+            f"of the same market; delete {logs} to write it again"
+        )
+    return LoggedSessions.of(log)
+
+
+def _require_same_items(run: Run, learning: Market, judging: Market) -> None:
+    for name in ("item_embeddings", "candidates"):
+        if not np.array_equal(getattr(learning, name), getattr(judging, name)):
+            raise ValueError(
+                f"simulators of {run.task.simulator!r}: got {name} that differ between train and test, allowed equal "
+                "ones; fit both on logs of one market"
+            )

@@ -1,0 +1,212 @@
+"""The single environment of RecSession: a batch of one user over the same core as the vector environment."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from recsim_hrl.render import SessionTrace, Window, picture
+from recsim_hrl.simulator.core import Action, Observation, SessionConfig
+from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.types import DEFAULT_REWARDS
+from recsim_hrl.vector.session import (
+    SessionBatch,
+    action_space,
+    check_options,
+    check_render_mode,
+    impression,
+    load_core,
+    observation_space,
+)
+
+_FIRST = np.zeros(1, dtype=np.int64)
+
+
+class RecSessionEnv(gym.Env):
+    r"""One item per step for one user, over a response model learned from logs.
+
+    ## Description
+    A user visits a shop. At each step the agent shows one item, and the user skips it, clicks it or orders it, as a
+    response model fitted to interaction logs says. Responses depend on everything that the user has seen and done in
+    this session and in the visit before: interest grows and fades, repetition first persuades and then tires, and
+    trust is won and lost. The task is that of MaHRL (section 4.1): gain the most reward in a session of fixed length,
+    short (50 items) or long (200).
+
+    | id | session length | observation |
+    |---|---|---|
+    | `RecSession-v0` | 50 | three histories |
+    | `RecSessionShort-v0` | 50 | three histories |
+    | `RecSessionLong-v0` | 200 | three histories |
+    | `RecSessionFlat-v0` | 50 | one flat vector |
+
+    ## Action Space
+    `action="embedding"` (default): `Box(-B, B, (D,), float32)`, where `D` is the width of an item embedding and `B`
+    the largest absolute entry of any. The environment shows the candidate with the largest cosine similarity to the
+    action (MaHRL Eq. 9) among those not yet shown in the session; ties go to the first candidate.
+
+    `action="item"`: `Discrete(C)`, an index into the candidates (`env.unwrapped.candidate_items` holds their catalogue
+    indices). An item is never shown twice in a session: the index of one that was shown stands for the most similar
+    candidate that was not. `info["item"]` always says what was shown.
+
+    An action that is NaN, of another shape, or outside the space is a `ValueError`.
+
+    ## Observation Space
+    `observation="embeddings"` (default): a `Dict` of three `Box(-B, B, (N, D), float32)`:
+
+    | key | holds the embeddings of the last N items that were |
+    |---|---|
+    | `browsed` | shown, whatever the response |
+    | `clicked` | clicked or ordered |
+    | `ordered` | ordered |
+
+    The most recent item is last; empty places come first and are zero.
+
+    `observation="item_ids"`: the same three keys, each `Box(0, I, (N,), int64)`, catalogue index plus one, 0 where
+    empty. Row `i` of `env.unwrapped.item_embeddings` is the item written `i + 1`.
+
+    `flat=True` (`RecSessionFlat-v0`): the three, in this order, flattened into one `Box` of `3 * N * D` (or `3 * N`)
+    numbers.
+
+    ## Rewards
+    `rewards[response]`: 0 for a skip, 1 for a click, 5 for an order, unless the argument says otherwise.
+
+    ## Starting State
+    A user drawn from the simulator's pool, or `reset(options={"user": k})`. The histories and the response model's
+    memory start from the user's previous visit.
+
+    Each draw depends only on the seed, the number of the episode under that seed, the step, and what is drawn; so the
+    same seed and actions give the same session alone or among any number of users. `reset(seed=s)` begins episode 0
+    of seed `s`, and `reset()` the next episode. Items and responses are equal bit for bit on one machine.
+
+    ## Episode End
+    Truncated after `session_length` items. Never terminated: users do not leave in this task. `step` after the end
+    raises `gymnasium.error.ResetNeeded`.
+
+    ## Info
+    `reset` gives `user`, the index of the user in the pool. `step` gives
+
+    | key | meaning |
+    |---|---|
+    | `response` | 0 skip, 1 click, 2 order |
+    | `item` | catalogue index of the item shown |
+    | `item_id` | its name in the log |
+    | `category` | its category |
+    | `click_reward` | the reward, if the response is a click, else 0 |
+    | `order_reward` | the reward, if the response is an order, else 0 |
+    | `user` | index of the user in the pool |
+    | `session` | last step only: `total_reward`, `click_reward`, `order_reward`, `clicks`, `orders`, `length` |
+
+    ## Arguments
+    ```python
+    import gymnasium as gym
+    import recsim_hrl
+
+    env = gym.make("RecSession-v0", session_length=50, action="embedding")
+    ```
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `session_length` | 50 (`Long`: 200) | items in a session, at most the number of candidates |
+    | `simulator` | `"default"` | name of a shipped simulator, or a folder made by `recsim-hrl fit` |
+    | `split` | `"train"` | `"train"` to learn on, `"test"` to be judged on |
+    | `action` | `"embedding"` | or `"item"` |
+    | `observation` | `"embeddings"` | or `"item_ids"` (faster) |
+    | `candidates` | 1000 | at most this many candidates; `None`: the whole catalogue |
+    | `history` | 10 | `N`, the length of each history |
+    | `response_noise` | 0.0 | standard deviation of noise on the response logits of each step |
+    | `rewards` | `(0, 1, 5)` | reward of a skip, a click, an order |
+    | `flat` | `False` (`Flat`: `True`) | one flat vector in place of a dictionary |
+    | `render_mode` | `None` | `"ansi"`, `"rgb_array"`, or `"human"` (needs `pip install recsim-hrl[human]`) |
+
+    ## Vectorized environment
+    `gym.make_vec("RecSession-v0", num_envs=8, vectorization_mode="vector_entry_point")` gives the native one, with the
+    same arguments. Sub-environment `i` of `reset(seed=s)` is the single environment of `reset(seed=s + i)`. Sessions
+    that end are followed by new ones in the same step (`AutoresetMode.SAME_STEP`): the end of the old session is in
+    `info["final_obs"]` and `info["final_info"]`. `reset` takes the options `reset_mask`, `users` (a pool index or None
+    for each sub-environment) and `user` (one for all). `max_episode_steps` shortens the sessions. Rendering is
+    `"ansi"` or `"rgb_array"`, one frame per user.
+
+    ## Version History
+    * v0: Initial version (0.1.0)
+
+    ## References
+    Zhao, D., Zhang, L., Zhang, B., Zheng, L., Bao, Y., and Yan, W. "MaHRL: Multi-goals Abstraction Based Deep
+    Hierarchical Reinforcement Learning for Recommendations." SIGIR 2020.
+    """
+
+    metadata = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}
+
+    def __init__(
+        self,
+        session_length: int = 50,
+        *,
+        simulator: str | Path | Simulator = "default",
+        split: str = "train",
+        action: Action = "embedding",
+        observation: Observation = "embeddings",
+        candidates: int | None = 1000,
+        history: int = 10,
+        response_noise: float = 0.0,
+        rewards: tuple[float, float, float] = DEFAULT_REWARDS,
+        flat: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        config = SessionConfig(session_length, action, observation, candidates, history, response_noise, rewards, flat)
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self._window = Window() if render_mode == "human" else None
+        self.core = load_core(simulator, split, config)
+        self.action_space, self.observation_space = action_space(self.core), observation_space(self.core)
+        self.item_embeddings = self.core.simulator.catalogue.embeddings.numpy()  # (I, D)
+        self.candidate_items = self.core.candidates.numpy()  # (C,)
+        self._batch = SessionBatch(self.core, 1)
+        self._trace: SessionTrace | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin a session; ``options={"user": k}`` picks the user of the pool."""
+        super().reset(seed=seed)
+        user = check_options(options, ("user",)).get("user")
+        self._batch.start(_FIRST, [seed], [user], self.np_random)
+        user = int(self._batch.users()[0])
+        if self.render_mode is not None:
+            self._trace = SessionTrace(user, self.core.config.session_length)
+            self._show()
+        return self._observe(), {"user": user}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Show one item to the user."""
+        reward, truncated, step_info = self._batch.advance(np.asarray(action)[None])
+        info: dict[str, Any] = {name: value[0].item() for name, value in step_info.items()}
+        if truncated[0]:
+            info["session"] = {name: value[0].item() for name, value in self._batch.session_info().items()}
+        if self._trace is not None:
+            self._trace.impressions.append(impression(self.core, step_info, reward, 0))
+            self._show()
+        return self._observe(), float(reward[0]), False, bool(truncated[0]), info
+
+    def _observe(self) -> Any:
+        observation = self._batch.observe()
+        if isinstance(observation, dict):
+            return {name: value[0] for name, value in observation.items()}
+        return observation[0]
+
+    def _show(self) -> None:
+        if self._window is not None:
+            self._window.show(picture(self._trace), self.metadata["render_fps"])
+
+    def render(self) -> Any:
+        """The session so far: text ("ansi") or a picture ("rgb_array"); "human" shows its window by itself."""
+        if self.render_mode is None:
+            gym.logger.warn("render() draws nothing without a render_mode; pass one to gym.make")
+            return None
+        if self._trace is None:
+            raise ResetNeeded("there is no session to render yet; call reset() first")
+        if self.render_mode == "human":
+            return None
+        return str(self._trace) if self.render_mode == "ansi" else picture(self._trace)
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()

@@ -1,0 +1,232 @@
+"""A session as text, as a picture, and in a window."""
+
+import colorsys
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from recsim_hrl.types import CLICK, ORDER, RESPONSES
+
+WIDTH, MARGIN, COLUMNS, MAX_TILES = 960, 28, 25, 250
+HEADER, CURVE, LEGEND, GAP = 64, 190, 84, 34
+SCALE = 2  # drawn at twice the size and reduced: smooth edges
+LEGEND_CATEGORIES = 8
+
+INK, FAINT, PAPER, EMPTY = (33, 37, 41), (134, 142, 150), (255, 255, 255), (241, 243, 245)
+CLICK_COLOUR, ORDER_COLOUR = (28, 126, 214), (224, 49, 49)
+
+
+class Impression(NamedTuple):
+    """One item shown, and what came of it."""
+
+    item_id: int
+    category: int
+    price: float
+    response: int
+    reward: float
+
+
+@dataclass
+class SessionTrace:
+    """What a rendering tells of: the impressions of one session, in order."""
+
+    user: int
+    session_length: int
+    impressions: list[Impression] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [
+            f"RecSession  user {self.user}  step {len(self.impressions)} of {self.session_length}",
+            f"{'step':>5}{'item':>12}{'category':>10}{'price':>11}  {'response':<9}{'reward':>8}{'total':>10}",
+        ]
+        total = 0.0
+        for step, shown in enumerate(self.impressions, 1):
+            total += shown.reward
+            lines.append(
+                f"{step:>5}{shown.item_id:>12}{shown.category:>10}{shown.price:>11.2f}  "
+                f"{RESPONSES[shown.response]:<9}{shown.reward:>8g}{total:>10g}"
+            )
+        return "\n".join(lines)
+
+
+def picture(trace: SessionTrace) -> np.ndarray:
+    """The session as a picture (height, 960, 3) uint8; its size depends on the session length only."""
+    slots = min(trace.session_length, MAX_TILES)
+    rows = -(-slots // COLUMNS)
+    tile = (WIDTH - 2 * MARGIN) / COLUMNS
+    tiles_top = HEADER + GAP
+    curve_top = tiles_top + rows * tile + GAP
+    height = round(curve_top + CURVE + GAP + LEGEND)
+    image = Image.new("RGB", (WIDTH * SCALE, height * SCALE), PAPER)
+    pen = _Pen(ImageDraw.Draw(image))
+    _draw_header(pen, trace)
+    _draw_tiles(pen, trace, slots, tiles_top, tile)
+    _draw_curve(pen, trace, curve_top)
+    _draw_legend(pen, trace, curve_top + CURVE + GAP)
+    return np.asarray(image.resize((WIDTH, height), Image.Resampling.LANCZOS))
+
+
+class _Pen:
+    """Draws in final pixels on the enlarged image."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw) -> None:
+        self.draw = draw
+
+    def text(self, x: float, y: float, words: str, size: int = 14, colour: tuple = INK, anchor: str = "la") -> None:
+        font = ImageFont.load_default(size * SCALE)
+        self.draw.text((x * SCALE, y * SCALE), words, fill=colour, font=font, anchor=anchor)
+
+    def box(self, x: float, y: float, side: float, fill: tuple, outline: tuple | None = None, line: int = 0) -> None:
+        corners = (x * SCALE, y * SCALE, (x + side) * SCALE, (y + side) * SCALE)
+        self.draw.rounded_rectangle(corners, 4 * SCALE, fill, outline, line * SCALE)
+
+    def line(self, points: list[tuple[float, float]], colour: tuple, width: float = 1) -> None:
+        if len(points) > 1:
+            scaled = [(x * SCALE, y * SCALE) for x, y in points]
+            self.draw.line(scaled, fill=colour, width=round(width * SCALE), joint="curve")
+
+    def disc(self, x: float, y: float, radius: float, fill: tuple) -> None:
+        corners = ((x - radius) * SCALE, (y - radius) * SCALE, (x + radius) * SCALE, (y + radius) * SCALE)
+        self.draw.ellipse(corners, fill=fill, outline=PAPER, width=SCALE)
+
+
+def category_colour(category: int) -> tuple[int, int, int]:
+    """A colour of its own for each category; neighbouring numbers are far apart in hue."""
+    hue = (0.33 + 0.618034 * category) % 1.0
+    lightness = (0.50, 0.66, 0.40)[category % 3]
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.55)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _faded(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    red, green, blue = (round(part + (255 - part) * 0.6) for part in colour)
+    return red, green, blue
+
+
+def _draw_header(pen: _Pen, trace: SessionTrace) -> None:
+    shown = trace.impressions
+    clicks, orders = (sum(one.response == kind for one in shown) for kind in (CLICK, ORDER))
+    pen.text(MARGIN, 18, f"RecSession · user {trace.user}", 22)
+    pen.text(MARGIN, 50, f"step {len(shown)} of {trace.session_length}", 15, FAINT)
+    pen.text(WIDTH - MARGIN, 18, f"reward {sum(one.reward for one in shown):g}", 22, anchor="ra")
+    pen.text(WIDTH - MARGIN, 50, f"{clicks} clicks · {orders} orders", 15, FAINT, anchor="ra")
+
+
+def _draw_tiles(pen: _Pen, trace: SessionTrace, slots: int, top: float, tile: float) -> None:
+    first = max(0, len(trace.impressions) - slots)  # of a very long session, the latest part
+    title = "Items shown, in order; colour is the category"
+    pen.text(MARGIN, top - 18, title + (f" (from step {first + 1})" if first else ""), 13, FAINT)
+    for slot in range(slots):
+        x, y = MARGIN + slot % COLUMNS * tile, top + slot // COLUMNS * tile
+        if first + slot < len(trace.impressions):
+            _draw_tile(pen, x, y, tile, trace.impressions[first + slot])
+        else:
+            pen.box(x + 2, y + 2, tile - 4, EMPTY)
+
+
+def _draw_tile(pen: _Pen, x: float, y: float, tile: float, shown: Impression) -> None:
+    colour = category_colour(shown.category)
+    middle = (x + tile / 2, y + tile / 2)
+    if shown.response not in (CLICK, ORDER):
+        pen.box(x + 2, y + 2, tile - 4, _faded(colour))
+        pen.text(*middle, str(shown.category), 11, FAINT, anchor="mm")
+        return
+    mark, letter = (CLICK_COLOUR, "C") if shown.response == CLICK else (ORDER_COLOUR, "O")
+    pen.box(x + 2, y + 2, tile - 4, colour, outline=mark, line=2)
+    pen.disc(*middle, 9.5, mark)
+    pen.text(*middle, letter, 12, PAPER, anchor="mm")
+
+
+def _draw_curve(pen: _Pen, trace: SessionTrace, top: float) -> None:
+    rewards = [one.reward for one in trace.impressions]
+    totals = np.concatenate([[0.0], np.cumsum(rewards)])
+    left, right, bottom = MARGIN + 36, WIDTH - MARGIN, top + CURVE - 20
+    low, high = min(0.0, totals.min()), max(1.0, totals.max()) * 1.08
+
+    def place(step: int, total: float) -> tuple[float, float]:
+        across = (right - left) * step / trace.session_length
+        return left + across, bottom - (bottom - top) * (total - low) / (high - low)
+
+    pen.text(MARGIN, top - 24, "Running reward", 13, FAINT)
+    for total in _ticks(low, high):
+        pen.line([place(0, total), place(trace.session_length, total)], EMPTY)
+        pen.text(left - 8, place(0, total)[1], f"{total:g}", 12, FAINT, anchor="rm")
+    for step in _ticks(0, trace.session_length):
+        pen.text(place(step, low)[0], bottom + 6, f"{step:g}", 12, FAINT, anchor="ma")
+    pen.line([place(0, 0.0), place(trace.session_length, 0.0)], FAINT)
+    steps = [place(step, totals[before]) for step in range(len(totals)) for before in (max(step - 1, 0), step)]
+    pen.line(steps, INK, 2)
+    for step, shown in enumerate(trace.impressions, 1):
+        if shown.response in (CLICK, ORDER):
+            pen.disc(*place(step, totals[step]), 4.5, CLICK_COLOUR if shown.response == CLICK else ORDER_COLOUR)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Up to about six round numbers from ``low`` to ``high``."""
+    rough = (high - low) / 5
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return [float(tick) for tick in np.arange(np.ceil(low / step), high / step + 1e-9) * step]
+
+
+def _draw_legend(pen: _Pen, trace: SessionTrace, top: float) -> None:
+    x = MARGIN
+    for name, mark, letter in (("skip", None, ""), ("click", CLICK_COLOUR, "C"), ("order", ORDER_COLOUR, "O")):
+        pen.box(x, top, 18, EMPTY if mark is None else PAPER, outline=mark or FAINT, line=1)
+        if mark is not None:
+            pen.disc(x + 9, top + 9, 8, mark)
+            pen.text(x + 9, top + 9, letter, 11, PAPER, anchor="mm")
+        pen.text(x + 26, top + 9, name + (" (faded)" if mark is None else ""), 13, INK, anchor="lm")
+        x += 140
+    counts: dict[int, int] = {}
+    for shown in trace.impressions:
+        counts[shown.category] = counts.get(shown.category, 0) + 1
+    x, y = MARGIN, top + 34
+    for category in sorted(counts, key=lambda one: (-counts[one], one))[:LEGEND_CATEGORIES]:
+        pen.box(x, y, 18, category_colour(category))
+        pen.text(x + 26, y + 9, f"category {category}: {counts[category]}", 12, INK, anchor="lm")
+        x += 113
+    if len(counts) > LEGEND_CATEGORIES:
+        pen.text(MARGIN, y + 26, f"and {len(counts) - LEGEND_CATEGORIES} more categories", 12, FAINT)
+
+
+class Window:
+    """A window that shows pictures; it opens with the first one."""
+
+    def __init__(self) -> None:
+        self._screen: Any = None
+
+    def __reduce__(self) -> tuple:
+        return Window, ()  # an open window cannot be copied: a copy opens its own
+
+    def show(self, frame: np.ndarray, frames_per_second: int) -> None:
+        """Show ``frame`` (height, width, 3) and wait for the rest of its time."""
+        pygame = _pygame()
+        if self._screen is None:
+            pygame.init()
+            pygame.display.set_caption("RecSession")
+            self._screen = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
+            self._clock = pygame.time.Clock()
+        self._screen.blit(pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
+        pygame.event.pump()
+        pygame.display.flip()
+        self._clock.tick(frames_per_second)
+
+    def close(self) -> None:
+        """Close the window; showing another picture opens a new one."""
+        if self._screen is not None:
+            _pygame().quit()
+            self._screen = None
+
+
+def _pygame() -> Any:
+    try:
+        import pygame
+    except ImportError as error:
+        raise ImportError(
+            'render_mode="human" needs pygame, which is not installed: run `pip install recsim-hrl[human]`, '
+            'or use render_mode="rgb_array"'
+        ) from error
+    return pygame

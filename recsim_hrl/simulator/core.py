@@ -1,0 +1,355 @@
+"""The core of RecSession: pure batched functions on tensors, the one place where its behaviour is written.
+
+Every function maps tensors of ``B`` users to tensors of ``B`` users and changes nothing. A user's session depends on
+(seed, episode) and on the actions, never on who else is in the batch. Floating-point sums, however, do depend on the
+batch: a matrix product of one row and of a thousand rows round differently, near 1e-6. Where such a difference could
+change an integer (which item is nearest, which response is drawn), the call is made again in float64, where the
+difference is near 1e-15 and no longer matters. So items and responses are equal bit for bit alone and among many,
+and the probabilities to 1e-5.
+"""
+
+import copy
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from recsim_hrl import random
+from recsim_hrl.simulator.response import ItemCodes, ResponseModel
+from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
+
+Action = Literal["embedding", "item"]
+Observation = Literal["embeddings", "item_ids"]
+HISTORIES = ("browsed", "clicked", "ordered")
+"""Names of the histories of a user, in the order in which they are kept."""
+
+USER_STREAM, RESPONSE_STREAM, NOISE_STREAM = 1, 2, 3
+CLOSE_DRAW = 5e-5  # a draw this near to the edge between two responses is decided in float64
+CLOSE_COSINE = 2e-5  # so are candidates this near to the best cosine
+ROUNDING = 1e-5  # an action this far outside its space is taken for a rounding error of whoever scaled it
+COSINE_GRID = 2.0**40  # float64 cosines are compared on this grid: equal embeddings tie, and the first one wins
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """Arguments of the RecSession task."""
+
+    session_length: int = 50
+    """Items shown in a session; the session is truncated after them."""
+    action: Action = "embedding"
+    """"embedding": a vector that is mapped to the most similar candidate; "item": an index into the candidates."""
+    observation: Observation = "embeddings"
+    """What a history holds: the items' embeddings, or (faster) the items' catalogue indices plus one."""
+    candidates: int | None = 1000
+    """At most this many candidates, the first of the simulator's recall order; None: the whole catalogue."""
+    history: int = 10
+    """Length of each history."""
+    response_noise: float = 0.0
+    """Standard deviation of Gaussian noise on the response logits of each step."""
+    rewards: tuple[float, float, float] = DEFAULT_REWARDS
+    """External reward of a skip, a click and an order."""
+    flat: bool = False
+    """Whether an observation is one flat vector (browsed, clicked, ordered) in place of a dictionary."""
+
+    def __post_init__(self) -> None:
+        for name in ("session_length", "history") + (() if self.candidates is None else ("candidates",)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: got {value!r}, allowed are whole numbers from 1; pass e.g. {name}=10")
+        for name, kind in (("action", Action), ("observation", Observation)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, allowed {get_args(kind)}; pass one of them")
+        if not _is_number(self.response_noise) or self.response_noise < 0:
+            raise ValueError(
+                f"response_noise: got {self.response_noise!r}, allowed are finite numbers from 0; "
+                "pass 0.0 for users without noise"
+            )
+        if not isinstance(self.flat, bool):
+            raise ValueError(f"flat: got {self.flat!r}, allowed True or False; pass a bool")
+        rewards = self.rewards
+        if not isinstance(rewards, (tuple, list)) or len(rewards) != R or not all(map(_is_number, rewards)):
+            raise ValueError(
+                f"rewards: got {rewards!r}, allowed are {R} finite numbers, for {', '.join(RESPONSES)}; "
+                f"pass e.g. rewards={DEFAULT_REWARDS}"
+            )
+        object.__setattr__(self, "rewards", tuple(float(reward) for reward in rewards))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """``B`` users in the middle of their sessions."""
+
+    seed: Tensor  # (B,) int64
+    episode: Tensor  # (B,) int64, sessions played before under this seed
+    step: Tensor  # (B,) int64, items shown so far
+    user: Tensor  # (B,) int64, index into the simulator's pool
+    memory: Tensor  # (B, K, W) float32, what the response model keeps of the user
+    shown: Tensor  # (B, C) bool, candidates shown in this session
+    histories: Tensor  # (3, B, N) int64, catalogue indices, most recent last, NO_ITEM where empty
+    counts: Tensor  # (B, R) int64, responses of this session
+    draws: Tensor  # (B, T) float32, uniform numbers that select the responses
+    noise: Tensor  # (B, T, R) float32, noise on the logits; (B, 0, R) without noise
+
+    @property
+    def browsed(self) -> Tensor:
+        """(B, N) the last items shown."""
+        return self.histories[0]
+
+    @property
+    def clicked(self) -> Tensor:
+        """(B, N) the last items clicked or ordered."""
+        return self.histories[1]
+
+    @property
+    def ordered(self) -> Tensor:
+        """(B, N) the last items ordered."""
+        return self.histories[2]
+
+    def take(self, rows: Tensor) -> "SessionState":
+        """The users at ``rows`` (b,)."""
+        parts = {name: value[:, rows] if name == "histories" else value[rows] for name, value in vars(self).items()}
+        return SessionState(**parts)
+
+    def put(self, rows: Tensor, other: "SessionState") -> "SessionState":
+        """This state with the users at ``rows`` (b,) replaced by those of ``other``."""
+        parts = {
+            name: value.index_copy(1 if name == "histories" else 0, rows, getattr(other, name))
+            for name, value in vars(self).items()
+        }
+        return SessionState(**parts)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step brought to each user."""
+
+    item: Tensor  # (B,) int64 catalogue index of the item shown
+    response: Tensor  # (B,) int64
+    reward: Tensor  # (B,) float64
+
+
+class SessionCore:
+    """Tables and pure functions of the task; nothing in it changes after construction.
+
+    Args:
+        simulator: Catalogue, response model and pool of users.
+        config: The task's arguments.
+        device: Where the tables lie; states and actions must lie there as well.
+
+    Raises:
+        ValueError: if the session is longer than there are candidates: no item is shown twice in a session.
+    """
+
+    def __init__(self, simulator: Simulator, config: SessionConfig, device: str | torch.device = "cpu") -> None:
+        catalogue = simulator.catalogue
+        size = len(catalogue) if config.candidates is None else min(config.candidates, len(catalogue))
+        if config.session_length > size:
+            raise ValueError(
+                f"session_length: got {config.session_length}, allowed at most the {size} candidates, as no item is "
+                "shown twice in a session; shorten the session or pass more candidates (None: the whole catalogue)"
+            )
+        self.simulator, self.config, self.device = simulator, config, torch.device(device)
+        self.bound = catalogue.embedding_bound
+        self.candidates = simulator.recall_order[:size].to(device)  # (C,)
+        self.model = _frozen(simulator.model, torch.float32, device)
+        self.memories = simulator.memories.to(device)  # (U, K, W)
+        self.codes = _convert(simulator.codes[simulator.recall_order[:size]], torch.float32, device)  # (C, ...)
+        self._exact_model = _frozen(simulator.model, torch.float64, device)
+        self._exact_codes = _convert(self.codes, torch.float64, device)
+        embeddings = catalogue.embeddings.to(device)
+        directions = nn.functional.normalize(embeddings[self.candidates].double(), dim=-1, eps=1e-300)
+        self._exact_directions = directions  # (C, D)
+        self._directions = directions.float()  # (C, D)
+        self._padded = torch.cat([torch.zeros_like(embeddings[:1]), embeddings])  # (1 + I, D)
+        # A row per history, a column per response: does the item enter the history?
+        self._enters = torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1]], dtype=torch.bool, device=device)
+        self._rewards = torch.tensor(config.rewards, dtype=torch.float64, device=device)  # (R,)
+        self._histories = self._initial_histories().to(device)  # (3, U, N)
+
+    def __deepcopy__(self, memo: dict) -> "SessionCore":
+        return self  # immutable, so copies of an environment share it
+
+    def __reduce__(self) -> tuple:
+        return SessionCore, (self.simulator, self.config, self.device)
+
+    @property
+    def users(self) -> int:
+        """Size of the pool of users."""
+        return len(self.memories)
+
+    def _initial_histories(self) -> Tensor:
+        """Histories of every user of the pool, from the visit before: (3, U, N)."""
+        visits, length = self.simulator.visits, self.config.history
+        enters = (
+            visits.items != NO_ITEM,
+            (visits.items != NO_ITEM) & (visits.responses != SKIP),
+            (visits.items != NO_ITEM) & (visits.responses == ORDER),
+        )
+        histories = []
+        for inside in enters:
+            order = inside.int().argsort(dim=1, stable=True)  # (U, P) those that enter last, in their order
+            items = torch.where(inside, visits.items, NO_ITEM).gather(1, order)  # (U, P)
+            empty = torch.full((len(items), length), NO_ITEM)
+            histories.append(torch.cat([empty, items], 1)[:, -length:])
+        return torch.stack(histories)
+
+    @torch.no_grad()
+    def initial(self, seeds: Tensor, episodes: Tensor, users: Tensor | None = None) -> SessionState:
+        """Users at the start of a session.
+
+        Args:
+            seeds: (B,) int64.
+            episodes: (B,) int64, the how-manieth session under that seed.
+            users: (B,) int64 pool indices; -1 (or None for all) draws the user from seed and episode.
+        """
+        size, length = len(seeds), self.config.session_length
+        drawn = random.integers(random.mix(random.mix(seeds, USER_STREAM), episodes), self.users)  # (B,)
+        user = drawn if users is None else torch.where(users < 0, drawn, users)  # (B,)
+        steps = torch.arange(length, device=self.device)  # (T,)
+        key = random.mix(random.mix(seeds, RESPONSE_STREAM), episodes)  # (B,)
+        draws = random.uniform(random.mix(key.unsqueeze(1), steps))  # (B, T)
+        noise = torch.zeros((size, 0, R), device=self.device)  # (B, 0, R)
+        if self.config.response_noise > 0:
+            key = random.mix(random.mix(seeds, NOISE_STREAM), episodes)  # (B,)
+            key = random.mix(key.unsqueeze(1), steps).unsqueeze(2)  # (B, T, 1)
+            key = random.mix(key, torch.arange(R, device=self.device))  # (B, T, R)
+            noise = random.normal(key) * self.config.response_noise  # (B, T, R)
+        return SessionState(
+            seed=seeds,
+            episode=episodes,
+            step=torch.zeros_like(seeds),
+            user=user,
+            memory=self.memories[user],
+            shown=torch.zeros((size, len(self.candidates)), dtype=torch.bool, device=self.device),
+            histories=self._histories[:, user],
+            counts=torch.zeros((size, R), dtype=torch.int64, device=self.device),
+            draws=draws,
+            noise=noise,
+        )
+
+    @torch.no_grad()
+    def observe(self, state: SessionState) -> dict[str, Tensor] | Tensor:
+        """What an agent sees: histories (B, N, D) or item ids (B, N) by name, or all of them flat in one (B, ...)."""
+        seen = state.histories + 1  # (3, B, N), 0 where empty
+        if self.config.observation == "embeddings":
+            seen = self._padded[seen]  # (3, B, N, D)
+        if self.config.flat:
+            return seen.transpose(0, 1).flatten(1)
+        return dict(zip(HISTORIES, seen, strict=True))
+
+    @torch.no_grad()
+    def choose(self, state: SessionState, action: Tensor) -> Tensor:
+        """The candidate (B,) that an action shows (MaHRL Eq. 9); never one that was shown in this session.
+
+        Args:
+            state: The users.
+            action: (B, D) embeddings, or (B,) candidate indices when ``config.action`` is "item". A candidate that
+                was shown stands for the most similar one that was not. A zero embedding has no direction: all
+                candidates are equally similar, and the first wins, as in every tie.
+
+        Raises:
+            ValueError: if an action is NaN or outside the action space.
+        """
+        if self.config.action == "embedding":
+            if not bool((action.abs() <= self.bound + ROUNDING).all()):
+                raise ValueError(self._complaint(action))
+            return self._nearest(action, state.shown)
+        if not bool(((action >= 0) & (action < len(self.candidates))).all()):
+            raise ValueError(self._complaint(action))
+        repeated = state.shown.gather(1, action.unsqueeze(1)).squeeze(1)  # (B,)
+        if not bool(repeated.any()):
+            return action
+        rows = repeated.nonzero().squeeze(1)  # (b,)
+        nearest = self._nearest(self._exact_directions[action[rows]], state.shown[rows])  # (b,)
+        return action.index_copy(0, rows, nearest)
+
+    def _complaint(self, action: Tensor) -> str:
+        size = len(self.candidates)
+        if self.config.action == "item":
+            wrong = action[(action < 0) | (action >= size)]
+            return f"item action: got {wrong[0].item()}, allowed 0 to {size - 1}; pass an index into the candidates"
+        wrong = action[~(action.abs() <= self.bound + ROUNDING)]
+        fix = "check the policy for NaN" if bool(wrong.isnan().any()) else "clip it to the action space"
+        return f"embedding action: got an entry {wrong[0].item():.7g}, allowed -{self.bound:g} to {self.bound:g}; {fix}"
+
+    def _nearest(self, vectors: Tensor, shown: Tensor) -> Tensor:
+        """The candidate (B,) of the largest cosine with ``vectors`` (B, D) among those not ``shown`` (B, C)."""
+        exact = nn.functional.normalize(vectors.double(), dim=-1, eps=1e-300)  # (B, D)
+        cosines = (exact.float() @ self._directions.T).masked_fill_(shown, -torch.inf)  # (B, C)
+        best, nearest = cosines.max(1)  # (B,), (B,)
+        contenders = (cosines >= (best - CLOSE_COSINE).unsqueeze(1)).sum(1)  # (B,)
+        rows = (contenders > 1).nonzero().squeeze(1)  # (b,)
+        if len(rows) == 0:
+            return nearest
+        cosines = ((exact[rows] @ self._exact_directions.T) * COSINE_GRID).round()  # (b, C)
+        return nearest.index_copy(0, rows, cosines.masked_fill_(shown[rows], -torch.inf).argmax(1))
+
+    @torch.no_grad()
+    def respond(self, state: SessionState, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, R) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
+
+        The state must not be terminal.
+        """
+        draw = state.draws.gather(1, state.step.unsqueeze(1)).squeeze(1)  # (B,)
+        probs = self._probs(self.model, self.codes[chosen], state)  # (B, R)
+        response = random.sample(probs, draw)  # (B,)
+        to_edge = (probs.cumsum(-1)[:, :-1] - draw.unsqueeze(1)).abs().amin(1)  # (B,)
+        rows = (to_edge < CLOSE_DRAW).nonzero().squeeze(1)  # (b,)
+        if len(rows):
+            exact = self._probs(self._exact_model, self._exact_codes[chosen[rows]], state.take(rows))  # (b, R)
+            response = response.index_copy(0, rows, random.sample(exact, draw[rows].double()))
+        return probs, response
+
+    def _probs(self, model: ResponseModel, codes: ItemCodes, state: SessionState) -> Tensor:
+        items = ItemCodes(codes.kinds.unsqueeze(1), codes.values.unsqueeze(1), codes.features.unsqueeze(1))
+        logits = model.logits(state.memory.to(codes.kinds.dtype), items).squeeze(1)  # (B, R)
+        if state.noise.shape[1]:
+            logits = logits + state.noise[torch.arange(len(logits), device=self.device), state.step]
+        return logits.softmax(-1)
+
+    @torch.no_grad()
+    def transition(self, state: SessionState, chosen: Tensor, responses: Tensor) -> SessionState:
+        """The users after they saw the ``chosen`` candidates (B,) and gave ``responses`` (B,)."""
+        items = self.candidates[chosen].expand(len(HISTORIES), -1).unsqueeze(-1)  # (3, B, 1)
+        moved = torch.cat([state.histories[..., 1:], items], -1)  # (3, B, N)
+        return dataclasses.replace(
+            state,
+            step=state.step + 1,
+            memory=self.model.update(state.memory, self.codes[chosen], responses),
+            shown=state.shown.scatter(1, chosen.unsqueeze(1), True),
+            histories=torch.where(self._enters[:, responses].unsqueeze(-1), moved, state.histories),
+            counts=state.counts + nn.functional.one_hot(responses, R),
+        )
+
+    def terminal(self, state: SessionState) -> Tensor:
+        """(B,) whether the session has reached its length."""
+        return state.step >= self.config.session_length
+
+    @torch.no_grad()
+    def step(self, state: SessionState, action: Tensor) -> tuple[SessionState, Outcome]:
+        """Show what ``action`` asks for, draw the response, move on: ``choose``, ``respond``, ``transition``."""
+        chosen = self.choose(state, action)  # (B,)
+        _, response = self.respond(state, chosen)  # (B,)
+        outcome = Outcome(self.candidates[chosen], response, self._rewards[response])
+        return self.transition(state, chosen, response), outcome
+
+    def reward_parts(self, counts: Tensor) -> dict[str, Tensor]:
+        """Rewards (B,) that ``counts`` (B, R) of responses add up to: in total, from clicks and from orders."""
+        paid = counts * self._rewards  # (B, R)
+        return {"total_reward": paid.sum(-1), "click_reward": paid[:, CLICK], "order_reward": paid[:, ORDER]}
+
+
+def _frozen(model: ResponseModel, dtype: torch.dtype, device: str | torch.device) -> ResponseModel:
+    return copy.deepcopy(model).to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def _convert(codes: ItemCodes, dtype: torch.dtype, device: str | torch.device) -> ItemCodes:
+    return ItemCodes(*(part.to(device=device, dtype=dtype) for part in vars(codes).values()))

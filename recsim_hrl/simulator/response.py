@@ -1,0 +1,178 @@
+"""The response model: probabilities of skip, click and order, given the session so far and a candidate item.
+
+The user state is a table of decayed counts. Each impression adds one to the counts of its *kind* (a learned soft
+assignment of the item) under its response, on ``time_scales`` different time scales, each with its own learned
+decay; beside the plain count stand ``values`` learned item values (what was good, what was loud). A candidate reads
+the counts of its own kind and the counts over all kinds, and a small network turns them and the item's features into
+three logits. This is attention to the items shown so far whose weights fall geometrically with age, so it has two
+equal forms: a linear recurrence (one cheap update per impression, used to simulate) and a matrix product over the
+whole session (used to fit). ``tests/simulator/test_response.py`` holds the two against each other.
+
+At the border between two visits of a user each time scale keeps a learned share (``carry``): tiredness is forgotten,
+taste is not.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recsim_hrl.types import NO_ITEM, R
+
+
+@dataclass(frozen=True)
+class ResponseConfig:
+    """Shape of a response model."""
+
+    embedding_dim: int = 50
+    """Width of an item embedding."""
+    kinds: int = 24
+    """Soft item kinds that counts are kept for."""
+    values: int = 3
+    """Learned item values that are summed beside the plain count."""
+    half_lives: tuple[float, ...] = (1.5, 4.0, 8.0, 16.0, 40.0, 400.0)
+    """Initial half-lives of the counts in impressions; learned from there."""
+    hidden: int = 64
+    """Width of the two hidden layers."""
+    item_features: int = 16
+    """Learned features of the candidate itself."""
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_dim", "kinds", "hidden", "item_features"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"response model {name}: got {getattr(self, name)}, allowed 1 or more")
+        if not self.half_lives or min(self.half_lives) <= 0:
+            raise ValueError(f"response model half_lives: got {self.half_lives}, allowed one or more positive numbers")
+
+    @property
+    def time_scales(self) -> int:
+        return len(self.half_lives)
+
+    @property
+    def channels(self) -> int:
+        """Numbers kept per kind and time scale: (plain count and values) for each response."""
+        return R * (1 + self.values)
+
+
+@dataclass(frozen=True)
+class ItemCodes:
+    """What the model knows of items, computed once per catalogue."""
+
+    kinds: Tensor  # (..., K) non-negative, sums to 1
+    values: Tensor  # (..., 1 + V), the first is 1
+    features: Tensor  # (..., F)
+
+    def __getitem__(self, index: Tensor) -> "ItemCodes":
+        return ItemCodes(self.kinds[index], self.values[index], self.features[index])
+
+
+class ResponseModel(nn.Module):
+    """Softmax over the responses, recurrent over the session."""
+
+    def __init__(self, config: ResponseConfig) -> None:
+        super().__init__()
+        self.config = config
+        half_lives = torch.tensor(config.half_lives)
+        self.decay_logits = nn.Parameter(torch.logit(0.5 ** (1.0 / half_lives)))  # (H,)
+        self.carry_logits = nn.Parameter(torch.linspace(-2.0, 3.0, config.time_scales))  # (H,)
+        self.to_kinds = nn.Linear(config.embedding_dim, config.kinds)
+        self.to_values = nn.Linear(config.embedding_dim, config.values)
+        self.to_features = nn.Linear(config.embedding_dim, config.item_features)
+        reads = config.time_scales * config.channels
+        self.read_own = nn.Linear(reads, config.hidden, bias=False)
+        self.read_all = nn.Linear(reads, config.hidden, bias=False)
+        self.read_item = nn.Linear(config.item_features, config.hidden)
+        self.middle = nn.Linear(config.hidden, config.hidden)
+        self.head = nn.Linear(config.hidden, R)
+        # Calibration on held-out sessions: logits are multiplied by the scale, then shifted (see fit.calibrate).
+        self.register_buffer("logit_scale", torch.ones(1))
+        self.register_buffer("logit_shift", torch.zeros(R))
+
+    @property
+    def decays(self) -> Tensor:
+        """(H,) what one impression leaves of the older counts."""
+        return torch.sigmoid(self.decay_logits)
+
+    @property
+    def carry(self) -> Tensor:
+        """(H,) what the border between two visits leaves of the counts."""
+        return torch.sigmoid(self.carry_logits)
+
+    def _count_unit(self) -> Tensor:
+        """(H * channels,) brings counts of every time scale near 1 before they enter the network."""
+        unit = (1.0 - self.decays).clamp_min(0.02) * 2.0
+        return unit.repeat_interleave(self.config.channels)
+
+    def encode(self, embeddings: Tensor) -> ItemCodes:
+        """Codes of items with ``embeddings`` (..., D)."""
+        kinds = torch.softmax(self.to_kinds(embeddings), -1)  # (..., K)
+        values = torch.tanh(self.to_values(embeddings))  # (..., V)
+        values = torch.cat([torch.ones_like(values[..., :1]), values], -1)  # (..., 1 + V)
+        return ItemCodes(kinds, values, self.to_features(embeddings))
+
+    def initial(self, size: int) -> Tensor:
+        """Memory of ``size`` users who have seen nothing: (B, K, H * channels)."""
+        width = self.config.time_scales * self.config.channels
+        return torch.zeros((size, self.config.kinds, width), device=self.head.weight.device)
+
+    def update(self, memory: Tensor, item: ItemCodes, responses: Tensor) -> Tensor:
+        """Memory after one impression of ``item`` (B, ...) with ``responses`` (B,); returns a new tensor."""
+        written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * item.values.unsqueeze(-2)  # (B, R, 1 + V)
+        written = written.flatten(-2).repeat(1, self.config.time_scales)  # (B, H * channels)
+        decays = self.decays.repeat_interleave(self.config.channels)  # (H * channels,)
+        return torch.addcmul(memory * decays, item.kinds.unsqueeze(-1), written.unsqueeze(-2))
+
+    def cross_border(self, memory: Tensor) -> Tensor:
+        """Memory at the start of the user's next visit."""
+        return memory * self.carry.repeat_interleave(self.config.channels)
+
+    def logits(self, memory: Tensor, items: ItemCodes) -> Tensor:
+        """Calibrated logits (B, C, R) of candidates ``items`` (C, ...) or (B, C, ...)."""
+        own = torch.matmul(items.kinds, memory)  # (B, C, H * channels)
+        whole = memory.sum(-2, keepdim=True)  # (B, 1, H * channels)
+        return self._respond(own, whole, items.features)
+
+    def _respond(self, own: Tensor, whole: Tensor, features: Tensor) -> Tensor:
+        unit = self._count_unit()
+        hidden = self.read_own(own * unit) + self.read_all(whole * unit) + self.read_item(features)
+        hidden = torch.nn.functional.silu(hidden)  # (B, C, hidden)
+        hidden = torch.nn.functional.silu(self.middle(hidden)) + hidden
+        return self.head(hidden) * self.logit_scale + self.logit_shift
+
+    def session_logits(self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int) -> Tensor:
+        """Logits of every impression of whole sessions at once, each given those before it.
+
+        Args:
+            embeddings: (B, L, D) items of the previous visit (the first ``border`` places), then of the session.
+            responses: (B, L) what the user did.
+            present: (B, L) float, 0 where there is no impression.
+            border: Places that belong to the previous visit, right-aligned.
+
+        Returns:
+            (B, L - border, R) logits of the session's impressions.
+        """
+        length = embeddings.shape[1]
+        items = self.encode(embeddings)
+        kinds = items.kinds * present.unsqueeze(-1)
+        written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * items.values.unsqueeze(-2)
+        written = written.flatten(-2) * present.unsqueeze(-1)  # (B, L, channels)
+        places = torch.arange(length, device=embeddings.device)
+        age = places[border:].unsqueeze(-1) - places - 1  # (L - border, L): impressions strictly between
+        same_kind = torch.bmm(items.kinds[:, border:], kinds.transpose(1, 2))  # (B, L - border, L)
+        own, whole = [], []
+        crossed = (places < border).to(embeddings.dtype)  # (L,)
+        for decay, carry in zip(self.decays, self.carry, strict=True):
+            weight = torch.where(age >= 0, decay ** age.clamp_min(0), 0.0)  # (L - border, L)
+            weight = weight * (1.0 - crossed + crossed * carry)
+            own.append(torch.bmm(same_kind * weight, written))  # (B, L - border, channels)
+            whole.append(torch.matmul(weight, written))
+        return self._respond(torch.cat(own, -1), torch.cat(whole, -1), items.features[:, border:])
+
+    def replay(self, codes: ItemCodes, items: Tensor, responses: Tensor) -> Tensor:
+        """Memory of users at the start of a visit, from the visit before: (U, P) items, NO_ITEM where none."""
+        memory = self.initial(len(items))
+        for place in range(items.shape[1]):
+            shown = items[:, place] != NO_ITEM
+            after = self.update(memory, codes[items[:, place].clamp_min(0)], responses[:, place])
+            memory = torch.where(shown[:, None, None], after, memory)
+        return self.cross_border(memory)

@@ -1,0 +1,113 @@
+"""Sessions as the fit sees them: each preceded by the end of the user's visit before, cut into even batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_hrl.types import NO_ITEM, Visits
+
+VISIT_WIDTH = 20
+"""Impressions of the visit before that a session starts from."""
+
+
+@dataclass(frozen=True)
+class SessionBatch:
+    """Sessions side by side; the first ``border`` places hold the visit before, right-aligned."""
+
+    items: Tensor  # (B, L) item indices, 0 where absent
+    responses: Tensor  # (B, L)
+    present: Tensor  # (B, L) float
+    border: int
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, L - border) responses to predict."""
+        return self.responses[:, self.border :]
+
+    @property
+    def weights(self) -> Tensor:
+        """(B, L - border) 1 for impressions of the session, 0 for padding."""
+        return self.present[:, self.border :]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All sessions of a log, in memory: 9 bytes an impression."""
+
+    items: np.ndarray  # (n,) int32 item indices in log order
+    responses: np.ndarray  # (n,) int8
+    offsets: np.ndarray  # (S + 1,) where each session starts
+    user_ids: np.ndarray  # (S,)
+    previous: np.ndarray  # (S,) the user's session before, -1 for none
+
+    @staticmethod
+    def build(
+        items: np.ndarray, responses: np.ndarray, offsets: np.ndarray, user_ids: np.ndarray, start_times: np.ndarray
+    ) -> "Sequences":
+        """Link each session to the last earlier one of its user (by start time, then by order in the log)."""
+        order = np.lexsort((np.arange(len(user_ids)), start_times, user_ids))
+        previous = np.full(len(user_ids), -1)
+        same = user_ids[order[1:]] == user_ids[order[:-1]]
+        previous[order[1:][same]] = order[:-1][same]
+        return Sequences(items.astype(np.int32), responses.astype(np.int8), offsets, user_ids, previous)
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(S,) impressions of each session."""
+        return np.diff(self.offsets)
+
+    def visits(self, sessions: np.ndarray) -> Visits:
+        """What is known of the users of ``sessions`` (B,) when those sessions start."""
+        before = self.previous[sessions]  # (B,)
+        end = np.where(before >= 0, self.offsets[before + 1], 0)
+        start = np.where(before >= 0, np.maximum(self.offsets[before], end - VISIT_WIDTH), 0)
+        places = end[:, None] - VISIT_WIDTH + np.arange(VISIT_WIDTH)  # (B, P)
+        absent = places < start[:, None]
+        places = np.maximum(places, 0)
+        items = np.where(absent, NO_ITEM, self.items[places])
+        responses = np.where(absent, 0, self.responses[places])
+        return Visits(
+            torch.from_numpy(self.user_ids[sessions].astype(np.int64)),
+            torch.from_numpy(items.astype(np.int64)),
+            torch.from_numpy(responses.astype(np.int64)),
+        )
+
+    def batch(self, sessions: np.ndarray) -> SessionBatch:
+        """``sessions`` (B,) side by side, with the visits before them."""
+        visits = self.visits(sessions)
+        lengths = self.lengths[sessions]
+        places = np.arange(lengths.max())
+        absent = places >= lengths[:, None]  # (B, T)
+        index = np.where(absent, 0, self.offsets[sessions][:, None] + places)
+        items = np.where(absent, 0, self.items[index]).astype(np.int64)
+        responses = np.where(absent, 0, self.responses[index]).astype(np.int64)
+        return SessionBatch(
+            torch.cat([visits.items.clamp_min(0), torch.from_numpy(items)], 1),
+            torch.cat([visits.responses, torch.from_numpy(responses)], 1),
+            torch.cat([(visits.items != NO_ITEM).float(), torch.from_numpy(~absent).float()], 1),
+            VISIT_WIDTH,
+        )
+
+    def batches(self, sessions: np.ndarray, size: int, generator: np.random.Generator | None) -> Iterator[SessionBatch]:
+        """``sessions`` in batches of about ``size`` impressions, alike in length; shuffled with a generator."""
+        jitter = generator.uniform(0.9, 1.1, len(sessions)) if generator else 1.0
+        by_length = sessions[np.argsort(self.lengths[sessions] * jitter, kind="stable")]
+        cuts, start, widest = [], 0, 0
+        lengths = self.lengths[by_length] + VISIT_WIDTH
+        for place, length in enumerate(lengths):
+            widest = max(widest, int(length))
+            # Time and memory of the parallel form grow with the square of the length.
+            if place > start and (place + 1 - start) * widest * max(widest, 60) > size * 60:
+                cuts.append((start, place))
+                start, widest = place, int(length)
+        cuts.append((start, len(by_length)))
+        if generator:
+            generator.shuffle(cuts)
+        for first, last in cuts:
+            yield self.batch(by_length[first:last])

@@ -1,0 +1,328 @@
+"""The native vector environment of RecSession: the core, with seeds, spaces, NumPy arrays and autoreset around it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, Dict, Discrete, Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from recsim_hrl.render import Impression, SessionTrace, picture
+from recsim_hrl.simulator.core import HISTORIES, Action, Observation, Outcome, SessionConfig, SessionCore, SessionState
+from recsim_hrl.simulator.store import Simulator, load_simulator
+from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER
+
+SEED_BITS = (1 << 63) - 1
+Arrays = dict[str, np.ndarray]
+
+
+def load_core(simulator: str | Path | Simulator, split: str, config: SessionConfig) -> SessionCore:
+    """The core of a task over a simulator, or over one loaded by name or folder."""
+    if not isinstance(simulator, Simulator):
+        simulator = load_simulator(simulator, split)
+    return SessionCore(simulator, config)
+
+
+def action_space(core: SessionCore) -> Space:
+    """Action space of one user."""
+    if core.config.action == "item":
+        return Discrete(len(core.candidates))
+    return Box(-core.bound, core.bound, core.simulator.catalogue.embeddings.shape[1:], np.float32)
+
+
+def observation_space(core: SessionCore) -> Space:
+    """Observation space of one user."""
+    length = core.config.history
+    if core.config.observation == "item_ids":
+        low, high, shape, dtype = 0, len(core.simulator.catalogue), (length,), np.int64
+    else:
+        width = core.simulator.catalogue.embeddings.shape[1]
+        low, high, shape, dtype = -core.bound, core.bound, (length, width), np.float32
+    if core.config.flat:
+        return Box(low, high, (len(HISTORIES) * int(np.prod(shape)),), dtype)
+    return Dict({name: Box(low, high, shape, dtype) for name in HISTORIES})
+
+
+class SessionBatch:
+    """``size`` users with their seeds and episode numbers: what the vector and the single environment share."""
+
+    def __init__(self, core: SessionCore, size: int) -> None:
+        self.core, self.size = core, size
+        self.state: SessionState | None = None
+        self.seeds = np.full(size, -1, dtype=np.int64)  # (B,) -1 before the first reset
+        self.episodes = np.zeros(size, dtype=np.int64)  # (B,)
+
+    def start(
+        self,
+        rows: np.ndarray,
+        seeds: Sequence[int | None],
+        users: Sequence[int | None],
+        entropy: np.random.Generator,
+    ) -> None:
+        """Begin a session in the ``rows`` (b,) of the batch.
+
+        Args:
+            rows: Indices into the batch.
+            seeds: One per row; a seed begins its episode 0, None goes on to the next episode of the seed before.
+            users: One per row, an index into the pool of users, or None for one drawn from seed and episode.
+            entropy: Source of seeds for rows that never had one.
+        """
+        new_seeds, new_episodes = self.seeds.copy(), self.episodes.copy()  # kept only if every argument is valid
+        for row, seed in zip(rows, seeds, strict=True):
+            if seed is None and self.seeds[row] >= 0:
+                new_episodes[row] += 1
+            else:
+                new_seeds[row] = entropy.integers(SEED_BITS) if seed is None else _check_seed(seed)
+                new_episodes[row] = 0
+        chosen = torch.tensor([self._check_user(user) for user in users])  # (b,)
+        fresh = self.core.initial(torch.from_numpy(new_seeds[rows]), torch.from_numpy(new_episodes[rows]), chosen)
+        self.state = fresh if len(rows) == self.size else self._running().put(torch.from_numpy(rows), fresh)
+        self.seeds, self.episodes = new_seeds, new_episodes
+
+    def _check_user(self, user: int | None) -> int:
+        if user is None:
+            return -1
+        if isinstance(user, bool) or not isinstance(user, (int, np.integer)) or not 0 <= user < self.core.users:
+            raise ValueError(
+                f"reset option user: got {user!r}, allowed 0 to {self.core.users - 1}; pass an index into the pool"
+            )
+        return int(user)
+
+    def _running(self) -> SessionState:
+        if self.state is None:
+            raise ResetNeeded("the environment has not started a session; call reset() for all users first")
+        return self.state
+
+    def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, Arrays]:
+        """Play one step: rewards (B,) float64, truncated (B,) bool, and the step's info as arrays (B,)."""
+        state = self._running()
+        if bool(self.core.terminal(state).any()):
+            raise ResetNeeded("a session has ended; call reset() before the next step()")
+        self.state, outcome = self.core.step(state, self._read(actions))
+        return outcome.reward.numpy(), self.core.terminal(self.state).numpy(), self._info(outcome)
+
+    def _read(self, actions: Any) -> Tensor:
+        """The actions as a tensor, if they have the kind and shape of the action space."""
+        array = np.asarray(actions)
+        if self.core.config.action == "item":
+            kinds, name, shape, dtype = "iu", "whole numbers", (self.size,), np.int64
+        else:
+            width = self.core.simulator.catalogue.embeddings.shape[1]
+            kinds, name, shape, dtype = "fiu", "numbers", (self.size, width), np.float32
+        if array.dtype.kind not in kinds or array.shape != shape:
+            raise ValueError(
+                f"{self.core.config.action} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape "
+                f"{shape} (the first {self.size} is the number of users); pass an element of the action space"
+            )
+        return torch.from_numpy(array.astype(dtype))
+
+    def _info(self, outcome: Outcome) -> Arrays:
+        catalogue, rewards = self.core.simulator.catalogue, self.core.config.rewards
+        response = outcome.response.numpy()
+        return {
+            "response": response,
+            "item": outcome.item.numpy(),
+            "item_id": catalogue.item_ids[outcome.item].numpy(),
+            "category": catalogue.categories[outcome.item].numpy(),
+            "click_reward": np.where(response == CLICK, rewards[CLICK], 0.0),
+            "order_reward": np.where(response == ORDER, rewards[ORDER], 0.0),
+            "user": self.users(),
+        }
+
+    def users(self) -> np.ndarray:
+        """(B,) pool indices of the users."""
+        return self._running().user.numpy().copy()
+
+    def session_info(self) -> Arrays:
+        """Totals of the sessions so far, as arrays (B,)."""
+        state = self._running()
+        parts = {name: value.numpy() for name, value in self.core.reward_parts(state.counts).items()}
+        counts = state.counts.numpy()
+        return parts | {"clicks": counts[:, CLICK], "orders": counts[:, ORDER], "length": state.step.numpy().copy()}
+
+    def observe(self) -> Arrays | np.ndarray:
+        """Observations of all users."""
+        seen = self.core.observe(self._running())
+        return {name: value.numpy() for name, value in seen.items()} if isinstance(seen, dict) else seen.numpy()
+
+
+def _check_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: got {seed!r}, allowed are whole numbers from 0; pass e.g. seed=0")
+    return int(seed) & SEED_BITS
+
+
+def impression(core: SessionCore, info: Arrays, reward: np.ndarray, row: int) -> Impression:
+    """What user ``row`` saw and did in the step that ``info`` and ``reward`` tell of."""
+    price = core.simulator.catalogue.prices[info["item"][row]].item()
+    return Impression(
+        int(info["item_id"][row]), int(info["category"][row]), price, int(info["response"][row]), float(reward[row])
+    )
+
+
+class RecSessionVectorEnv(VectorEnv):
+    """``num_envs`` RecSession users side by side; see :class:`recsim_hrl.envs.session.RecSessionEnv` for the task.
+
+    Sub-environment ``i`` of ``reset(seed=s)`` is the single environment of ``reset(seed=s + i)``. A session that ends
+    is followed by the next one in the same step (``AutoresetMode.SAME_STEP``): ``info["final_obs"]`` and
+    ``info["final_info"]`` hold the end of the old one. ``reset`` takes the options ``reset_mask`` ((B,) bool, which
+    users to reset), ``users`` (B pool indices or None) and ``user`` (one pool index for all).
+
+    Args:
+        num_envs: Number of users.
+        max_episode_steps: A shorter session length, if given; None or -1 for none.
+
+    The other arguments are those of the single environment.
+    """
+
+    metadata = {
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        *,
+        session_length: int = 50,
+        simulator: str | Path | Simulator = "default",
+        split: str = "train",
+        action: Action = "embedding",
+        observation: Observation = "embeddings",
+        candidates: int | None = 1000,
+        history: int = 10,
+        response_noise: float = 0.0,
+        rewards: tuple[float, float, float] = DEFAULT_REWARDS,
+        flat: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs: got {num_envs!r}, allowed are whole numbers from 1; pass e.g. num_envs=8")
+        if max_episode_steps not in (None, -1):
+            session_length = min(session_length, max_episode_steps)
+        config = SessionConfig(session_length, action, observation, candidates, history, response_noise, rewards, flat)
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self.num_envs = num_envs
+        self.core = load_core(simulator, split, config)
+        self.single_action_space, self.single_observation_space = action_space(self.core), observation_space(self.core)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.item_embeddings = self.core.simulator.catalogue.embeddings.numpy()  # (I, D)
+        self.candidate_items = self.core.candidates.numpy()  # (C,)
+        self._batch = SessionBatch(self.core, num_envs)
+        self._traces: list[SessionTrace] = []
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new sessions; see the class for ``seed`` and ``options``."""
+        super().reset(seed=_check_seed(seed) if isinstance(seed, (int, np.integer)) else None)
+        options = check_options(options, ("reset_mask", "user", "users"))
+        mask = _check_mask(options.get("reset_mask"), self.num_envs)
+        users = options.get("users", [options.get("user")] * self.num_envs)
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
+        for name, values in (("seed", seed), ("reset option users", users)):
+            if len(values) != self.num_envs:
+                raise ValueError(
+                    f"{name}: got {len(values)} values, allowed {self.num_envs}, one per sub-environment; "
+                    "pass None where there is nothing to say"
+                )
+        rows = mask.nonzero()[0]
+        self._batch.start(rows, [seed[i] for i in rows], [users[i] for i in rows], self.np_random)
+        self._begin_traces(rows)
+        return self._batch.observe(), _masked({"user": self._batch.users()}, mask)
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Show one item to every user; sessions that end are followed by new ones in the same step."""
+        reward, truncated, step_info = self._batch.advance(actions)
+        for row, trace in enumerate(self._traces):
+            trace.impressions.append(impression(self.core, step_info, reward, row))
+        observation = self._batch.observe()
+        info: dict[str, Any] = {}
+        if truncated.any():
+            final = _masked(step_info | {"session": _masked(self._batch.session_info(), truncated)}, truncated)
+            info |= {"final_obs": self._split(observation, truncated), "_final_obs": truncated.copy()}
+            info |= {"final_info": final, "_final_info": truncated.copy()}
+            rows = truncated.nonzero()[0]
+            self._batch.start(rows, [None] * len(rows), [None] * len(rows), self.np_random)
+            self._begin_traces(rows)
+            observation = self._batch.observe()
+        if not truncated.all():
+            info |= _masked(step_info, ~truncated)
+        everyone = np.ones(self.num_envs, dtype=np.bool_)
+        info |= _masked({"user": self._batch.users()}, everyone)
+        return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, info
+
+    def _split(self, observation: Any, mask: np.ndarray) -> np.ndarray:
+        """(B,) object array of single observations where ``mask`` holds, None elsewhere."""
+        parts = np.full(self.num_envs, None, dtype=object)
+        for row in mask.nonzero()[0]:
+            if isinstance(observation, dict):
+                parts[row] = {name: value[row] for name, value in observation.items()}
+            else:
+                parts[row] = observation[row]
+        return parts
+
+    def _begin_traces(self, rows: np.ndarray) -> None:
+        if self.render_mode is None:
+            return
+        users, length = self._batch.users(), self.core.config.session_length
+        begun = [SessionTrace(int(user), length) for user in users]
+        self._traces = self._traces or begun
+        for row in rows:
+            self._traces[row] = begun[row]
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One frame per user: text ("ansi") or a picture ("rgb_array")."""
+        if self.render_mode is None:
+            gym.logger.warn("render() draws nothing without a render_mode; pass one to gym.make_vec")
+            return None
+        return tuple(str(trace) if self.render_mode == "ansi" else picture(trace) for trace in self._traces)
+
+
+def check_render_mode(mode: str | None, allowed: list[str]) -> str | None:
+    """The render mode, if there is such a one."""
+    if mode is not None and mode not in allowed:
+        raise ValueError(f"render_mode: got {mode!r}, allowed None or one of {allowed}; pass one of them")
+    return mode
+
+
+def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...]) -> dict[str, Any]:
+    """Options of ``reset``, if all of them are known."""
+    unknown = set(options or {}) - set(allowed)
+    if unknown:
+        raise ValueError(f"reset options: got {sorted(unknown)}, allowed {list(allowed)}; remove or rename them")
+    return options or {}
+
+
+def _check_mask(mask: Any, size: int) -> np.ndarray:
+    if mask is None:
+        return np.ones(size, dtype=np.bool_)
+    array = np.asarray(mask)
+    if array.shape != (size,) or array.dtype != np.bool_ or not array.any():
+        raise ValueError(
+            f"reset option reset_mask: got {array.dtype} of shape {array.shape} with {int(np.sum(array != 0))} set, "
+            f"allowed is a bool array of shape ({size},) with at least one True; pass e.g. terminated | truncated"
+        )
+    return array
+
+
+def _masked(values: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    """Vector info as Gymnasium writes it: zero where the mask is False, and beside each key its mask as ``_key``."""
+    info: dict[str, Any] = {}
+    for name, value in values.items():
+        if name.startswith("_"):
+            info[name] = value
+            continue
+        info[name] = value if isinstance(value, dict) else np.where(mask, value, np.zeros_like(value))
+        info[f"_{name}"] = mask.copy()
+    return info

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from recsim_hrl_agents.base import Transitions
+from recsim_hrl_agents.buffers import ReplayBuffer
+
+
+def step(time, ended=(False, False), terminated=(False, False)):
+    """Step number ``time`` of two users: user u is in state 10 u + time and is paid time."""
+    states = np.array([[time], [10 + time]])
+    terminated, ended = np.array(terminated), np.array(ended)
+    return Transitions(
+        observations={"browsed": states},
+        actions=np.zeros((2, 3), np.float32),
+        items=np.array([time, time]),
+        rewards=np.full(2, float(time)),
+        next_observations={"browsed": states + 100},
+        terminated=terminated,
+        truncated=ended & ~terminated,
+    )
+
+
+def sampled(buffer, **kwargs):
+    """(return, discount, state bootstrapped from) by starting state, over many draws."""
+    batch = buffer.sample(400, np.random.default_rng(0), **kwargs)
+    states, following = batch.observations["browsed"][:, 0], batch.next_observations["browsed"][:, 0]
+    return {
+        int(state): (float(value), float(discount), int(after))
+        for state, value, discount, after in zip(states, batch.returns, batch.discounts, following, strict=True)
+    }
+
+
+def test_three_step_returns_of_a_stream():
+    buffer = ReplayBuffer(20, ("browsed",))
+    buffer.add(step(1))
+    buffer.add(step(2, ended=(True, False)))  # user 0 is truncated
+    buffer.add(step(3, ended=(False, True), terminated=(False, True)))  # user 1 leaves
+    buffer.add(step(4))
+    found = sampled(buffer, n=3, gamma=0.5)
+    assert found == {
+        1: (1 + 1, 0.25, 102),
+        2: (2, 0.5, 102),
+        3: (3 + 2, 0.25, 104),  # the latest row: two steps are all there are
+        4: (4, 0.5, 104),
+        11: (1 + 1 + 0.75, 0.0, 113),
+        12: (2 + 1.5, 0.0, 113),
+        13: (3, 0.0, 113),
+        14: (4, 0.5, 114),
+    }
+
+
+def test_full_buffer_forgets_the_oldest_and_keeps_order():
+    buffer = ReplayBuffer(6, ("browsed",))  # three rows of two users
+    for time in range(1, 6):
+        buffer.add(step(time))
+    assert len(buffer) == 6
+    found = sampled(buffer, n=2, gamma=1.0)
+    assert found == {
+        3: (7, 1.0, 104),
+        4: (9, 1.0, 105),
+        5: (5, 1.0, 105),
+        13: (7, 1.0, 114),
+        14: (9, 1.0, 115),
+        15: (5, 1.0, 115),
+    }
+
+
+def test_cut_keeps_returns_inside_a_session():
+    buffer = ReplayBuffer(20, ("browsed",))
+    buffer.add(step(1))
+    buffer.cut(np.array([True, False]))
+    buffer.add(step(2))
+    found = sampled(buffer, n=2, gamma=1.0)
+    assert found[1] == (1, 1.0, 101)
+    assert found[11] == (3, 1.0, 112)
+
+
+def test_item_ids_are_kept_in_four_bytes():
+    buffer = ReplayBuffer(4, ("browsed",))
+    buffer.add(step(1))
+    assert buffer.sample(1, np.random.default_rng(0)).observations["browsed"].dtype == np.int32
+
+
+def test_wrong_number_of_users():
+    buffer = ReplayBuffer(4, ("browsed",))
+    buffer.add(step(1))
+    one = step(2)
+    with pytest.raises(ValueError, match="got a step of 1 users, allowed 2"):
+        buffer.add(
+            Transitions(
+                {"browsed": one.observations["browsed"][:1]},
+                one.actions[:1],
+                one.items[:1],
+                one.rewards[:1],
+                {"browsed": one.next_observations["browsed"][:1]},
+                one.terminated[:1],
+                one.truncated[:1],
+            )
+        )
+    with pytest.raises(ValueError, match="capacity: got 0"):
+        ReplayBuffer(0, ("browsed",))

@@ -1,0 +1,39 @@
+"""What workers of the sweep tests do; a module of its own because spawned processes import it by name."""
+
+import os
+import time
+from pathlib import Path
+
+from benchmarks.records import RunRecord
+from benchmarks.tasks import Run
+
+
+def record_of(run: Run, key: str) -> RunRecord:
+    """A record whose rewards tell the seed."""
+    reward = float(run.seed)
+    return RunRecord(
+        key, run.task.name, run.entry.agent, run.seed, run.entry.steps, 0.0, 0.0, (reward,) * 4, (5.0,) * 4
+    )
+
+
+def leave_trace(run: Run, key: str, traces: Path) -> RunRecord:
+    """Add a line to a file of the run's name, so that a test can count how often it was done."""
+    with (traces / f"{run.entry.agent}-{run.seed}").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return record_of(run, key)
+
+
+def hang_after(run: Run, key: str, traces: Path, allowed: int) -> RunRecord:
+    """Like ``leave_trace``, but runs from seed ``allowed`` on never end."""
+    record = leave_trace(run, key, traces)
+    if run.seed >= allowed:
+        time.sleep(600)
+    return record
+
+
+def fail_on_seed_1(run: Run, key: str, traces: Path) -> RunRecord:
+    """Like ``leave_trace``, but seed 1 fails."""
+    record = leave_trace(run, key, traces)
+    if run.seed == 1:
+        raise ValueError("this seed is unlucky")
+    return record

@@ -1,0 +1,70 @@
+"""Presets: frozen, complete, and with seeds that do not meet."""
+
+import pytest
+
+import benchmarks.tasks as tasks
+from benchmarks.tasks import Entry, Preset, Run, Task, make_preset, training_log
+
+AGENTS = ["random", "popularity", "greedy", "ddpg", "sb3-dqn", "sb3-ppo", "sb3-td3"]
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("quick", 3), ("full", 5), ("movielens", 3)])
+def test_presets_hold_every_agent_in_short_and_long_sessions(name, seeds):
+    preset = make_preset(name)
+    assert [(task.name, task.env_id, task.session_length) for task in preset.tasks] == [
+        ("short", "RecSessionShort-v0", 50),
+        ("long", "RecSessionLong-v0", 200),
+    ]
+    assert [entry.agent for entry in preset.entries] == AGENTS
+    # Popularity is the same from every seed and runs once.
+    assert len(preset.runs()) == 2 * (6 * seeds + 1)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="preset: got 'huge', allowed 'quick', 'full' or 'movielens'"):
+        make_preset("huge")
+
+
+def test_training_and_evaluation_seeds_do_not_meet():
+    for name in ("quick", "full", "movielens"):
+        preset = make_preset(name)
+        for task in preset.tasks:
+            judged = set(range(task.evaluation_seed, task.evaluation_seed + task.sessions + task.parallel))
+            starts = sorted({run.training_seed for run in preset.runs() if run.task == task})
+            learned = [seed + place for seed in starts for place in range(task.parallel)]
+            assert len(learned) == len(set(learned))
+            assert not judged & set(learned)
+
+
+def test_order_of_runs_by_hand():
+    task = Task("short", "RecSessionShort-v0", 50, sessions=10)
+    preset = Preset("tiny", (task,), (Entry("ddpg", steps=7), Entry("popularity", deterministic=True)), seeds=2)
+    assert [(run.entry.agent, run.seed, run.cost) for run in preset.runs()] == [
+        ("ddpg", 0, 507),
+        ("ddpg", 1, 507),
+        ("popularity", 0, 500),
+    ]
+    assert [run.training_seed for run in preset.runs()] == [100_000, 200_000, 100_000]
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="task short sessions: got 0, allowed 1 or more"):
+        Task("short", "RecSessionShort-v0", 50, sessions=0)
+    with pytest.raises(ValueError, match="entry ddpg steps: got -1"):
+        Entry("ddpg", steps=-1)
+    assert Run(Task("short", "RecSessionShort-v0", 50, 1), Entry("random"), 0).cost == 50
+
+
+def test_a_log_that_cannot_be_made_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="training log of 'movielens': got no folder .*put the log"):
+        training_log("movielens", tmp_path)
+    (tmp_path / "movielens").mkdir()
+    assert training_log("movielens", tmp_path) == tmp_path / "movielens"
+
+
+def test_the_default_log_is_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "LOG_IMPRESSIONS", 500)
+    path = training_log("default", tmp_path / "logs")
+    written = (path / "metadata.json").stat().st_mtime_ns
+    assert training_log("default", tmp_path / "logs") == path
+    assert (path / "metadata.json").stat().st_mtime_ns == written
