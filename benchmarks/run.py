@@ -62,8 +62,9 @@ def run(config: RunConfig) -> str:
     chosen = _chosen(config, preset)
     wanted = [(one, key) for one, key in every if one in chosen]
     logs = config.out / "logs"
-    if any(one.entry.needs_log for one in chosen):
-        training_log(simulator, logs)
+    # Before the sweep, so that no two workers write the same log.
+    for task in {one.task for one in chosen if one.entry.needs_log}:
+        training_log(task, logs)
     records = folder / "runs"
     try:
         sweep(wanted, records, functools.partial(execute, logs=logs), config.workers)
@@ -97,7 +98,7 @@ def main() -> int:
     """Command line; returns the exit status."""
     import tyro
 
-    config = tyro.cli(RunConfig)
+    config = tyro.cli(RunConfig, prog="python -m benchmarks.run")
     started = time.monotonic()
     try:
         print(run(config))

@@ -151,7 +151,7 @@ def main() -> None:
     """Command line."""
     import tyro
 
-    print(make_tables(tyro.cli(TablesConfig)))
+    print(make_tables(tyro.cli(TablesConfig, prog="python -m benchmarks.tables")))
 
 
 if __name__ == "__main__":

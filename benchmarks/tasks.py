@@ -11,7 +11,6 @@ from typing import Literal
 Scalar = int | float | str | bool
 PresetName = Literal["quick", "full", "movielens"]
 
-LOG_IMPRESSIONS = 1_000_000
 LOG_SEED = 11
 """Of the log that popularity and greedy learn from; no other log of the default market is written with it."""
 
@@ -34,11 +33,13 @@ class Task:
     """Items that an agent chooses from; None takes the whole catalogue."""
     parallel: int = 64
     """Users that run side by side."""
+    log_impressions: int = 1_000_000
+    """About how many impressions the log holds that popularity and greedy learn from, where it can be generated."""
     evaluation_seed: int = 10_000_000
     """Sub-environment seed of the first evaluation session; no training seed comes near it."""
 
     def __post_init__(self) -> None:
-        for name in ("session_length", "sessions", "parallel"):
+        for name in ("session_length", "sessions", "parallel", "log_impressions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"task {self.name} {name}: got {getattr(self, name)}, allowed 1 or more")
 
@@ -103,20 +104,20 @@ class Preset:
         ]
 
 
-def _pair(sessions: int, simulator: str = "default") -> tuple[Task, Task]:
+def _pair(sessions: int, simulator: str = "default", log_impressions: int = 1_000_000) -> tuple[Task, Task]:
     """The short and the long task of a market."""
     return (
-        Task("short", "RecSessionShort-v0", 50, sessions, simulator),
-        Task("long", "RecSessionLong-v0", 200, sessions, simulator),
+        Task("short", "RecSessionShort-v0", 50, sessions, simulator, log_impressions=log_impressions),
+        Task("long", "RecSessionLong-v0", 200, sessions, simulator, log_impressions=log_impressions),
     )
 
 
-def _entries(flat_steps: int, sb3_steps: int) -> tuple[Entry, ...]:
-    """All agents of the benchmark, with budgets for our own learners and for those of stable-baselines3."""
+def _entries(flat_steps: int, sb3_steps: int, greedy_impressions: int = 2_000_000) -> tuple[Entry, ...]:
+    """All agents of the benchmark, with the steps of those that act and the impressions that greedy is fitted on."""
     return (
         Entry("random"),
         Entry("popularity", needs_log=True, deterministic=True),
-        Entry("greedy", needs_log=True),
+        Entry("greedy", settings=(("impressions", greedy_impressions),), needs_log=True),
         Entry("ddpg", steps=flat_steps),
         Entry("sb3-dqn", steps=sb3_steps, action="item"),
         Entry("sb3-ppo", steps=sb3_steps),
@@ -132,7 +133,8 @@ def make_preset(name: PresetName) -> Preset:
     """
     match name:
         case "quick":
-            return Preset("quick", _pair(sessions=200), _entries(flat_steps=15_000, sb3_steps=15_000), seeds=3)
+            tasks = _pair(sessions=200, log_impressions=200_000)
+            return Preset("quick", tasks, _entries(12_000, 12_000, greedy_impressions=200_000), seeds=3)
         case "full":
             return Preset("full", _pair(sessions=1000), _entries(flat_steps=150_000, sb3_steps=150_000), seeds=5)
         case "movielens":
@@ -141,11 +143,11 @@ def make_preset(name: PresetName) -> Preset:
     raise ValueError(f"preset: got {name!r}, allowed 'quick', 'full' or 'movielens'")
 
 
-def training_log(simulator: str, folder: Path) -> Path:
-    """The interaction log that agents of a market may learn from; written on first use.
+def training_log(task: Task, folder: Path) -> Path:
+    """The interaction log that agents of a task may learn from; that of the default market is written on first use.
 
     Args:
-        simulator: The market: the name of its simulator.
+        task: Says which market, and how long a log.
         folder: Where logs are kept between sweeps.
 
     Returns:
@@ -154,18 +156,20 @@ def training_log(simulator: str, folder: Path) -> Path:
     Raises:
         ValueError: If the market's log is not there and cannot be made.
     """
-    path = folder / simulator
-    if path.exists():
+    if task.simulator != "default":
+        path = folder / task.simulator
+        if not path.exists():
+            raise ValueError(
+                f"training log of {task.simulator!r}: got no folder {path}, and only the log of 'default' can be "
+                "generated; put the log that the train simulator was fitted on there"
+            )
         return path
-    if simulator != "default":
-        raise ValueError(
-            f"training log of {simulator!r}: got no folder {path}, and only the log of 'default' can be generated; "
-            "put the log that the train simulator was fitted on there"
-        )
-    # Imported here: most runs need no log, and a worker should not pay for the world.
-    from recsim_hrl.data.world import World
-    from recsim_hrl.data.world_log import write_log
+    path = folder / f"default-{task.log_impressions}"
+    if not path.exists():
+        # Imported here: most runs need no log, and a worker should not pay for the world.
+        from recsim_hrl.data.world import World
+        from recsim_hrl.data.world_log import write_log
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_log(World(), path, impressions=LOG_IMPRESSIONS, seed=LOG_SEED)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_log(World(), path, impressions=task.log_impressions, seed=LOG_SEED)
     return path

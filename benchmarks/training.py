@@ -100,7 +100,7 @@ def _learn(agent: Agent, run: Run, env: VectorEnv, logs: Path) -> list[tuple[int
 
 def _logged(run: Run, logs: Path, env: VectorEnv) -> LoggedSessions:
     """The sessions of the market's training log, whose items must be the environment's."""
-    log = InteractionLog.open(training_log(run.task.simulator, logs))
+    log = InteractionLog.open(training_log(run.task, logs))
     items = log.items.embeddings.numpy()  # (I, D)
     if not np.array_equal(items, Market.of(env).item_embeddings):
         raise ValueError(

@@ -12,7 +12,7 @@ from recsim_hrl.types import CLICK, ORDER, RESPONSES
 WIDTH, MARGIN, COLUMNS, MAX_TILES = 960, 28, 25, 250
 HEADER, CURVE, LEGEND, GAP = 64, 190, 84, 34
 SCALE = 2  # drawn at twice the size and reduced: smooth edges
-LEGEND_CATEGORIES = 8
+LEGEND_CATEGORIES = 7
 
 INK, FAINT, PAPER, EMPTY = (33, 37, 41), (134, 142, 150), (255, 255, 255), (241, 243, 245)
 CLICK_COLOUR, ORDER_COLOUR = (28, 126, 214), (224, 49, 49)
@@ -57,7 +57,7 @@ def picture(trace: SessionTrace) -> np.ndarray:
     rows = -(-slots // COLUMNS)
     tile = (WIDTH - 2 * MARGIN) / COLUMNS
     tiles_top = HEADER + GAP
-    curve_top = tiles_top + rows * tile + GAP
+    curve_top = tiles_top + rows * tile + GAP + 8
     height = round(curve_top + CURVE + GAP + LEGEND)
     image = Image.new("RGB", (WIDTH * SCALE, height * SCALE), PAPER)
     pen = _Pen(ImageDraw.Draw(image))
@@ -149,7 +149,7 @@ def _draw_curve(pen: _Pen, trace: SessionTrace, top: float) -> None:
         across = (right - left) * step / trace.session_length
         return left + across, bottom - (bottom - top) * (total - low) / (high - low)
 
-    pen.text(MARGIN, top - 24, "Running reward", 13, FAINT)
+    pen.text(MARGIN, top - 26, "Running reward", 13, FAINT)
     for total in _ticks(low, high):
         pen.line([place(0, total), place(trace.session_length, total)], EMPTY)
         pen.text(left - 8, place(0, total)[1], f"{total:g}", 12, FAINT, anchor="rm")
@@ -187,7 +187,7 @@ def _draw_legend(pen: _Pen, trace: SessionTrace, top: float) -> None:
     for category in sorted(counts, key=lambda one: (-counts[one], one))[:LEGEND_CATEGORIES]:
         pen.box(x, y, 18, category_colour(category))
         pen.text(x + 26, y + 9, f"category {category}: {counts[category]}", 12, INK, anchor="lm")
-        x += 113
+        x += 130
     if len(counts) > LEGEND_CATEGORIES:
         pen.text(MARGIN, y + 26, f"and {len(counts) - LEGEND_CATEGORIES} more categories", 12, FAINT)
 
@@ -205,7 +205,7 @@ class Window:
         """Show ``frame`` (height, width, 3) and wait for the rest of its time."""
         pygame = _pygame()
         if self._screen is None:
-            pygame.init()
+            pygame.display.init()
             pygame.display.set_caption("RecSession")
             self._screen = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
             self._clock = pygame.time.Clock()
@@ -217,7 +217,7 @@ class Window:
     def close(self) -> None:
         """Close the window; showing another picture opens a new one."""
         if self._screen is not None:
-            _pygame().quit()
+            _pygame().display.quit()
             self._screen = None
 
 

@@ -175,6 +175,9 @@ def _broken_row(path: Path, error: Exception) -> LogError:
     for _, row, text in textfile.numbered_rows(path):
         fields = textfile.fields_of(text)
         names = names or fields
+        if len(text) >= textfile.LONGEST_LINE:
+            message = f"the line is longer than the {textfile.LONGEST_LINE} characters allowed; correct or remove it"
+            return LogError(message, path, row=row)
         if not textfile.is_utf8(text):
             at = next((place for place, field in enumerate(fields) if not textfile.is_utf8(field)), 0)
             return LogError("not UTF-8 text; save the file as UTF-8", path, names[at % len(names)], row)

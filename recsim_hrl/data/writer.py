@@ -117,10 +117,12 @@ class LogWriter:
         if "item_id" in arrays:
             raise LogError("item_id and item_index are both given, allowed one; drop one", origin.file, "item_index")
         index = np.asarray(arrays.pop("item_index"))
+        if not np.issubdtype(index.dtype, np.integer):
+            raise LogError(f"got type {index.dtype}, allowed integers; pass positions", origin.file, "item_index")
         bad = (index < 0) | (index >= len(self._items))
-        if not np.issubdtype(index.dtype, np.integer) or bad.any():
-            at = int(np.argmax(bad))
-            message = f"got {index[at]} ({index.dtype}), allowed integers from 0 to {len(self._items) - 1}; correct it"
+        if bad.any():
+            at = int(bad.argmax())
+            message = f"got {index[at]}, allowed 0 to {len(self._items) - 1}; correct it"
             raise origin.error(message, "item_index", at)
         return arrays | {"item_id": self._items.item_ids[index]}
 

@@ -128,13 +128,17 @@ class ResponseModel(nn.Module):
 
     def logits(self, memory: Tensor, items: ItemCodes) -> Tensor:
         """Calibrated logits (B, C, R) of candidates ``items`` (C, ...) or (B, C, ...)."""
-        own = torch.matmul(items.kinds, memory)  # (B, C, H * channels)
         whole = memory.sum(-2, keepdim=True)  # (B, 1, H * channels)
+        memory = memory * self._count_unit()
+        # The product of three is associative; the cheaper order depends on the number of candidates.
+        if items.kinds.shape[-2] > self.config.kinds:
+            own = torch.matmul(items.kinds, self.read_own(memory))  # (B, C, hidden)
+        else:
+            own = self.read_own(torch.matmul(items.kinds, memory))  # (B, C, hidden)
         return self._respond(own, whole, items.features)
 
     def _respond(self, own: Tensor, whole: Tensor, features: Tensor) -> Tensor:
-        unit = self._count_unit()
-        hidden = self.read_own(own * unit) + self.read_all(whole * unit) + self.read_item(features)
+        hidden = own + self.read_all(whole * self._count_unit()) + self.read_item(features)
         hidden = torch.nn.functional.silu(hidden)  # (B, C, hidden)
         hidden = torch.nn.functional.silu(self.middle(hidden)) + hidden
         return self.head(hidden) * self.logit_scale + self.logit_shift
@@ -166,7 +170,8 @@ class ResponseModel(nn.Module):
             weight = weight * (1.0 - crossed + crossed * carry)
             own.append(torch.bmm(same_kind * weight, written))  # (B, L - border, channels)
             whole.append(torch.matmul(weight, written))
-        return self._respond(torch.cat(own, -1), torch.cat(whole, -1), items.features[:, border:])
+        own = self.read_own(torch.cat(own, -1) * self._count_unit())  # (B, L - border, hidden)
+        return self._respond(own, torch.cat(whole, -1), items.features[:, border:])
 
     def replay(self, codes: ItemCodes, items: Tensor, responses: Tensor) -> Tensor:
         """Memory of users at the start of a visit, from the visit before: (U, P) items, NO_ITEM where none."""

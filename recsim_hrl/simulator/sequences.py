@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_hrl.types import NO_ITEM, Visits
+from recsim_hrl.types import NO_ITEM, R, Visits
 
 VISIT_WIDTH = 20
 """Impressions of the visit before that a session starts from."""
@@ -96,18 +96,27 @@ class Sequences:
 
     def batches(self, sessions: np.ndarray, size: int, generator: np.random.Generator | None) -> Iterator[SessionBatch]:
         """``sessions`` in batches of about ``size`` impressions, alike in length; shuffled with a generator."""
+        return (self.batch(part) for part in self.cuts(sessions, size, generator))
+
+    def cuts(self, sessions: np.ndarray, size: int, generator: np.random.Generator | None) -> list[np.ndarray]:
+        """The sessions (positions) of each batch."""
         jitter = generator.uniform(0.9, 1.1, len(sessions)) if generator else 1.0
         by_length = sessions[np.argsort(self.lengths[sessions] * jitter, kind="stable")]
-        cuts, start, widest = [], 0, 0
         lengths = self.lengths[by_length] + VISIT_WIDTH
-        for place, length in enumerate(lengths):
-            widest = max(widest, int(length))
-            # Time and memory of the parallel form grow with the square of the length.
+        parts, start, widest = [], 0, 0
+        for place, length in enumerate(lengths.tolist()):
+            widest = max(widest, length)
+            # Time and memory of the parallel form grow with the square of the length beyond some 60 places.
             if place > start and (place + 1 - start) * widest * max(widest, 60) > size * 60:
-                cuts.append((start, place))
-                start, widest = place, int(length)
-        cuts.append((start, len(by_length)))
+                parts.append(by_length[start:place])
+                start, widest = place, length
+        parts.append(by_length[start:])
         if generator:
-            generator.shuffle(cuts)
-        for first, last in cuts:
-            yield self.batch(by_length[first:last])
+            generator.shuffle(parts)
+        return parts
+
+
+def item_counts(sequences: Sequences, items: int) -> np.ndarray:
+    """(I, R) how often each item was answered in each way."""
+    flat = np.bincount(sequences.items.astype(np.int64) * R + sequences.responses, minlength=items * R)
+    return flat.reshape(items, R).astype(np.int32)

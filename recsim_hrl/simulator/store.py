@@ -41,6 +41,7 @@ class Simulator:
     model: ResponseModel
     visits: Visits
     recall_order: Tensor  # (I,) a fixed permutation: `candidates=C` means its first C items
+    item_counts: Tensor  # (I, R) how often the log holds each response to each item
     provenance: dict
 
     @cached_property
@@ -65,6 +66,7 @@ def save_simulator(simulator: Simulator, path: str | Path) -> Path:
         )
     tensors = {f"model.{key}": value.contiguous() for key, value in simulator.model.state_dict().items()}
     tensors["recall_order"] = simulator.recall_order.contiguous()
+    tensors["item_counts"] = simulator.item_counts.contiguous()
     for name, part in (("catalogue", simulator.catalogue), ("visits", simulator.visits)):
         for field in dataclasses.fields(part):
             tensors[f"{name}.{field.name}"] = getattr(part, field.name).contiguous()
@@ -143,12 +145,13 @@ def _read(folder: Path) -> Simulator:
         model.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model.")})
         catalogue = Catalogue(**_part(tensors, "catalogue", Catalogue))
         visits = Visits(**_part(tensors, "visits", Visits))
-        recall_order = tensors["recall_order"]
+        recall_order, item_counts = tensors["recall_order"], tensors["item_counts"]
     except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
         raise SimulatorError(f"{folder}: the contents do not fit together ({error}); fit the simulator again") from error
-    _check(folder, catalogue, visits, recall_order, model)
     model.eval().requires_grad_(False)
-    return Simulator(about["name"], catalogue, model, visits, recall_order, about["provenance"])
+    simulator = Simulator(about["name"], catalogue, model, visits, recall_order, item_counts, about["provenance"])
+    _check(folder, simulator)
+    return simulator
 
 
 def _read_json(folder: Path) -> dict:
@@ -173,18 +176,19 @@ def _part(tensors: dict[str, Tensor], name: str, kind: type) -> dict[str, Tensor
     return {field.name: tensors[f"{name}.{field.name}"] for field in dataclasses.fields(kind)}
 
 
-def _check(folder: Path, catalogue: Catalogue, visits: Visits, recall_order: Tensor, model: ResponseModel) -> None:
+def _check(folder: Path, simulator: Simulator) -> None:
     """Values that have the right shapes and are still impossible."""
-    size = len(catalogue)
+    size, visits, embeddings = len(simulator.catalogue), simulator.visits, simulator.catalogue.embeddings
     problems = {
-        "embeddings": tuple(catalogue.embeddings.shape) != (size, model.config.embedding_dim),
-        "recall_order": not torch.equal(recall_order.sort().values, torch.arange(size)),
+        "embeddings": tuple(embeddings.shape) != (size, simulator.model.config.embedding_dim)
+        or not bool(embeddings.isfinite().all()),
+        "recall_order": not torch.equal(simulator.recall_order.sort().values, torch.arange(size)),
+        "item_counts": tuple(simulator.item_counts.shape) != (size, R) or bool((simulator.item_counts < 0).any()),
         "visits.items": visits.items.ndim != 2 or bool(((visits.items < NO_ITEM) | (visits.items >= size)).any()),
         "visits.responses": visits.responses.shape != visits.items.shape
         or bool(((visits.responses < 0) | (visits.responses >= R)).any()),
         "visits.user_ids": len(visits.user_ids) != len(visits.items) or len(visits) == 0,
-        "model": not all(bool(value.isfinite().all()) for value in model.state_dict().values()),
-        "embeddings (finite)": not bool(catalogue.embeddings.isfinite().all()),
+        "model": not all(bool(value.isfinite().all()) for value in simulator.model.state_dict().values()),
     }
     wrong = [name for name, is_wrong in problems.items() if is_wrong]
     if wrong:
@@ -210,5 +214,6 @@ def random_simulator(
         shown[: users // 2, : visit_width // 2] = NO_ITEM
         visits = Visits(torch.arange(users) + 1, shown, torch.randint(0, R, (users, visit_width)) * (shown != NO_ITEM))
         order = torch.randperm(items)
+        counts = torch.randint(0, 20, (items, R))
     model.eval().requires_grad_(False)
-    return Simulator("random", catalogue, model, visits, order, {"source": "random weights", "seed": seed})
+    return Simulator("random", catalogue, model, visits, order, counts, {"source": "random weights", "seed": seed})

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from recsim_hrl_agents.base import Transitions
 from recsim_hrl_agents.buffers import ReplayBuffer
 

@@ -1,6 +1,5 @@
 import numpy as np
 import torch
-
 from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, soft_update
 
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from recsim_hrl_agents.returns import n_step_returns
 
 

@@ -86,7 +86,7 @@ def test_a_sweep_that_is_stopped_goes_on_from_there(tmp_path, fake, make_run, en
     process = subprocess.Popen(
         [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: set(times_done(traces)) == {f"fake-{seed}" for seed in range(4)})
+    wait_for(lambda: times_done(traces) == {f"fake-{seed}": 1 for seed in range(4)})
     workers = [int(path.read_text()) for path in traces.iterdir()]
     process.send_signal(ending)
     process.communicate(timeout=30)

@@ -2,8 +2,8 @@
 
 import pytest
 
-import benchmarks.tasks as tasks
 from benchmarks.tasks import Entry, Preset, Run, Task, make_preset, training_log
+from recsim_hrl.data.log import InteractionLog
 
 AGENTS = ["random", "popularity", "greedy", "ddpg", "sb3-dqn", "sb3-ppo", "sb3-td3"]
 
@@ -56,15 +56,17 @@ def test_settings_are_checked():
 
 
 def test_a_log_that_cannot_be_made_is_asked_for(tmp_path):
+    task = make_preset("movielens").tasks[0]
     with pytest.raises(ValueError, match="training log of 'movielens': got no folder .*put the log"):
-        training_log("movielens", tmp_path)
+        training_log(task, tmp_path)
     (tmp_path / "movielens").mkdir()
-    assert training_log("movielens", tmp_path) == tmp_path / "movielens"
+    assert training_log(task, tmp_path) == tmp_path / "movielens"
 
 
-def test_the_default_log_is_written_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "LOG_IMPRESSIONS", 500)
-    path = training_log("default", tmp_path / "logs")
+def test_the_default_log_is_written_once(tmp_path):
+    task = Task("short", "RecSessionShort-v0", 50, sessions=1, log_impressions=500)
+    path = training_log(task, tmp_path / "logs")
+    assert InteractionLog.open(path).rows >= 500
     written = (path / "metadata.json").stat().st_mtime_ns
-    assert training_log("default", tmp_path / "logs") == path
+    assert training_log(task, tmp_path / "logs") == path
     assert (path / "metadata.json").stat().st_mtime_ns == written

@@ -15,7 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from recsim_hrl.wrappers.infos import final_observations, require_same_step
+from recsim_hrl.wrappers.infos import require_same_step
 
 
 class NativeVecEnv(VecEnv):
@@ -61,14 +61,13 @@ class NativeVecEnv(VecEnv):
         final = infos.pop("final_info", None)
         separate = split_infos(infos, self.num_envs)
         if ended.any():
-            last = final_observations(observations, infos, ended)
             ended_infos = split_infos(final, self.num_envs)
         for index in range(self.num_envs):
             if ended[index]:
                 self.reset_infos[index] = separate[index]
                 separate[index] = ended_infos[index]
                 separate[index]["episode"] = self._episode(index)
-                separate[index]["terminal_observation"] = _row(last, index)
+                separate[index]["terminal_observation"] = infos["final_obs"][index]
             separate[index]["TimeLimit.truncated"] = bool(truncated[index] and not terminated[index])
         return observations, rewards.astype(np.float32), ended, separate
 
@@ -124,9 +123,3 @@ def split_infos(infos: dict[str, Any], size: int) -> list[dict[str, Any]]:
         for index in np.flatnonzero(present).tolist():
             separate[index][key] = values[index]
     return separate
-
-
-def _row(observations: VecEnvObs, index: int) -> VecEnvObs:
-    if isinstance(observations, dict):
-        return {key: values[index] for key, values in observations.items()}
-    return observations[index]

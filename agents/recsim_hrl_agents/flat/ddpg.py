@@ -119,7 +119,7 @@ class DDPG(Agent):
         epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
         random_items = self.market.candidate_embeddings[self._rng.integers(0, len(self._candidates), size)]  # (B, D)
         virtual = np.where(self._rng.random((size, 1)) < epsilon, random_items, virtual)  # (B, D)
-        return self._emit(virtual)
+        return self._emit(virtual.astype(np.float32))
 
     def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """See :meth:`Agent.begin`; returns never run across the start of a session."""
@@ -194,7 +194,8 @@ class DDPG(Agent):
             return self._nearest(torch.from_numpy(virtual)).numpy()
         # Noise may leave the action space; shrinking the whole vector keeps its direction, clipping would not.
         excess = np.abs(virtual).max(-1, keepdims=True) / self.market.action_bound  # (B, 1)
-        return (virtual / np.maximum(excess, 1.0)).astype(np.float32)
+        shrunk = virtual / np.maximum(excess, 1.0)  # (B, D)
+        return shrunk.clip(-self.market.action_bound, self.market.action_bound)  # rounding may leave it by one digit
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of the four networks."""

@@ -1,0 +1,147 @@
+"""Policy-value fidelity: does a policy earn in the simulator what it earns in the true world?
+
+Prediction measures say nothing about policies that the log does not cover; this does. Ten policies, four of which
+exploit the simulator itself, serve the same users with the same luck in both markets.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recsim_hrl.data.world import World
+from recsim_hrl.simulator.market import Policy, SimulatorMarket, WorldMarket, run_policy
+from recsim_hrl.simulator.metrics import kendall_tau
+from recsim_hrl.simulator.planner import tune_planner
+from recsim_hrl.simulator.policies import (
+    click_value,
+    follow_clicks_policy,
+    greedy_policy,
+    random_goal_policy,
+    random_policy,
+    reward_value,
+    static_policy,
+    themed_policy,
+)
+from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.types import ORDER
+
+
+@dataclass(frozen=True)
+class FidelityConfig:
+    """Size of the comparison."""
+
+    lengths: tuple[int, ...] = (50, 200)
+    """Session lengths in items."""
+    impressions: int = 100_000
+    """Impressions per policy, market and length; the number of users is this divided by the length."""
+    candidates: int = 1000
+    """Candidates offered."""
+    seed: int = 1
+    """Luck of the users."""
+
+
+@dataclass(frozen=True)
+class PolicyValue:
+    """One policy at one length: mean reward per session in both markets, with standard errors."""
+
+    policy: str
+    length: int
+    world: float
+    world_error: float
+    simulator: float
+    simulator_error: float
+    world_orders: float
+    simulator_orders: float
+
+    @property
+    def relative_error(self) -> float:
+        """(simulator - world) / world."""
+        return self.simulator / self.world - 1.0
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The whole comparison."""
+
+    values: tuple[PolicyValue, ...]
+
+    def at(self, length: int) -> list[PolicyValue]:
+        return [value for value in self.values if value.length == length]
+
+    def kendall_tau(self, length: int) -> float:
+        """Agreement of the two rankings of policies."""
+        values = self.at(length)
+        return kendall_tau(np.array([v.world for v in values]), np.array([v.simulator for v in values]))
+
+    def mean_error(self, length: int) -> float:
+        """Mean absolute relative value error."""
+        return float(np.mean([abs(v.relative_error) for v in self.at(length)]))
+
+    def worst_error(self, length: int) -> float:
+        return float(np.max([abs(v.relative_error) for v in self.at(length)]))
+
+    def to_json(self) -> dict:
+        lengths = sorted({v.length for v in self.values})
+        summary = {
+            str(length): {
+                "kendall_tau": self.kendall_tau(length),
+                "mean_absolute_error": self.mean_error(length),
+                "worst_absolute_error": self.worst_error(length),
+            }
+            for length in lengths
+        }
+        return {"summary": summary, "values": [asdict(v) | {"relative_error": v.relative_error} for v in self.values]}
+
+
+def fidelity_policies(simulator: Simulator, world: World, candidates: Tensor, length: int) -> list[Policy]:
+    """Ten policies of which the last four exploit the simulator."""
+    learned = SimulatorMarket(simulator)
+    users = torch.arange(len(simulator.visits))
+    return [
+        random_policy(),
+        random_goal_policy(),
+        follow_clicks_policy(),
+        static_policy("alluring_only", world.allure),
+        static_policy("good_only", world.quality),
+        themed_policy("themed_good", world.quality),
+        greedy_policy("simulator_click_greedy", learned, click_value),
+        greedy_policy("simulator_reward_greedy", learned, reward_value),
+        greedy_policy("simulator_order_greedy", learned, lambda probs: probs[..., ORDER]),
+        tune_planner("simulator_planner", learned, users, candidates[::4], length, rounds=4, population=12),
+    ]
+
+
+def compare_values(
+    simulator: Simulator, world: World, config: FidelityConfig | None = None, log: Callable[[str], None] = print
+) -> Fidelity:
+    """Run the policies in the true world and in the simulator; the simulator's visits must come from that world."""
+    config = config or FidelityConfig()
+    candidates = simulator.recall_order[: config.candidates]
+    learned, true = SimulatorMarket(simulator), WorldMarket(world, simulator.visits)
+    values = []
+    for length in config.lengths:
+        users = torch.arange(max(1, config.impressions // length)) % len(simulator.visits)
+        policies = fidelity_policies(simulator, world, candidates, length)
+        for policy in tqdm(policies, desc=f"policy values at {length} items", disable=None):
+            in_world = run_policy(true, policy, users, candidates, length, config.seed)
+            in_simulator = run_policy(learned, policy, users, candidates, length, config.seed)
+            value = PolicyValue(
+                policy.name,
+                length,
+                in_world.mean,
+                in_world.standard_error,
+                in_simulator.mean,
+                in_simulator.standard_error,
+                float(in_world.orders.mean()),
+                float(in_simulator.orders.mean()),
+            )
+            values.append(value)
+            log(
+                f"{length:4d} items  {value.policy:24s} world {value.world:7.2f} ± {value.world_error:.2f}  "
+                f"simulator {value.simulator:7.2f} ± {value.simulator_error:.2f}  error {value.relative_error:+.1%}"
+            )
+    return Fidelity(tuple(values))

@@ -1,0 +1,287 @@
+"""Fits a response model to a log: maximum likelihood, early stopping on held-out sessions, then calibration.
+
+A fit that is interrupted, by Ctrl-C or by a killed machine, goes on from the end of its last finished pass when it is
+started again with the same arguments. The checkpoint lies beside the target and is removed at the end.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
+from recsim_hrl.simulator.sequences import Sequences, SessionBatch, item_counts
+from recsim_hrl.simulator.store import Simulator, save_simulator
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a response model is fitted."""
+
+    passes: int = 6
+    """Passes over the training sessions at the most."""
+    patience: int = 2
+    """Passes without improvement on held-out sessions after which the fit stops."""
+    learning_rate: float = 4e-3
+    """Peak of the one-cycle schedule."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    batch: int = 4000
+    """Impressions in a batch."""
+    held_out: float = 0.05
+    """Share of sessions held out for early stopping and calibration."""
+    pool: int = 4000
+    """Initial users kept with the simulator."""
+    kinds: int = 24
+    """Soft item kinds of the response model."""
+    hidden: int = 64
+    """Width of the response model."""
+    seed: int = 0
+    """Draws the initial weights, the batches and the held-out sessions."""
+
+    def __post_init__(self) -> None:
+        for name in ("passes", "patience", "batch", "pool", "kinds", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"fit {name}: got {getattr(self, name)}, allowed 1 or more")
+        if not 0.0 < self.held_out < 1.0:
+            raise ValueError(f"fit held_out: got {self.held_out}, allowed between 0 and 1, both excluded")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                f"fit: got learning_rate={self.learning_rate}, weight_decay={self.weight_decay}, "
+                "allowed a positive rate and a decay of 0 or more"
+            )
+
+
+def load_sequences(log: InteractionLog) -> Sequences:
+    """The sessions of ``log`` in memory; without timestamps, sessions count as ordered in time."""
+    table = log.load()
+    times = table.start_seconds if table.start_seconds is not None else np.arange(len(table))
+    return Sequences.build(table.item_index, table.response, table.offsets, table.user_ids, times)
+
+
+def session_loss(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
+    """Sum of the negative log-likelihoods of a batch's impressions."""
+    logits = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    return (loss * batch.weights.flatten()).sum()
+
+
+@torch.no_grad()
+def log_loss(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
+    """Mean negative log-likelihood per impression of ``sessions``."""
+    total = sum(float(session_loss(model, embeddings, batch)) for batch in sequences.batches(sessions, 40_000, None))
+    return total / int(sequences.lengths[sessions].sum())
+
+
+class _Checkpoint:
+    """What a fit needs to go on; written beside and renamed, and read as tensors only."""
+
+    def __init__(self, path: Path | None, key: str) -> None:
+        self.path, self.key = path, key
+
+    def load(self) -> dict | None:
+        if self.path is None or not self.path.is_file():
+            return None
+        try:
+            state = torch.load(self.path, weights_only=True)
+        except Exception as error:  # torch names no common base for the errors of a damaged file
+            raise ValueError(f"{self.path}: damaged checkpoint ({error}); delete it to start the fit anew") from error
+        return state if state.get("key") == self.key else None
+
+    def save(self, state: dict) -> None:
+        if self.path is None:
+            return
+        beside = self.path.with_name(self.path.name + ".part")
+        torch.save(state | {"key": self.key}, beside)
+        os.replace(beside, self.path)
+
+    def remove(self) -> None:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def fit_response_model(
+    sequences: Sequences,
+    embeddings: Tensor,
+    config: FitConfig,
+    checkpoint: Path | None = None,
+    log: Callable[[str], None] = print,
+) -> tuple[ResponseModel, dict]:
+    """Fit a response model; returns it in evaluation mode with the history of the fit.
+
+    Args:
+        sequences: The sessions.
+        embeddings: (I, D) item embeddings.
+        config: How to fit.
+        checkpoint: File that the fit resumes from; None for none.
+        log: Receives one line per pass.
+    """
+    training, held = split_sessions(len(sequences), config)
+    shape = ResponseConfig(embedding_dim=embeddings.shape[1], kinds=config.kinds, hidden=config.hidden)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = ResponseModel(shape)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    batches = sum(1 for _ in sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
+    schedule = _one_cycle(batches * config.passes)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    store = _Checkpoint(checkpoint, _fit_key(sequences, embeddings, config))
+    best, history, first = _Best(), [], 0
+    if state := store.load():
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        best = _Best(state["best_loss"], state["best_model"])
+        history, first = state["history"], len(state["history"])
+        log(f"resuming after pass {first}")
+    for number in range(first, config.passes):
+        train_loss = _one_pass(model, optimizer, scheduler, sequences, embeddings, training, config, number)
+        held_loss = log_loss(model, embeddings, sequences, held)
+        history.append({"pass": number + 1, "train_log_loss": train_loss, "held_out_log_loss": held_loss})
+        log(f"pass {number + 1}/{config.passes}: log-loss {train_loss:.5f}, held out {held_loss:.5f}")
+        best.offer(held_loss, model)
+        store.save(
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict(),
+                "best_loss": best.loss,
+                "best_model": best.weights,
+                "history": history,
+            }
+        )
+        losses = [entry["held_out_log_loss"] for entry in history]
+        if len(losses) - 1 - int(np.argmin(losses)) >= config.patience:
+            break
+    model.load_state_dict(best.weights)
+    model.eval().requires_grad_(False)
+    calibrate(model, embeddings, sequences, held)
+    store.remove()
+    return model, {"passes": history, "held_out_log_loss": log_loss(model, embeddings, sequences, held)}
+
+
+def split_sessions(size: int, config: FitConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the training and of the held-out sessions."""
+    if size < 2:
+        raise ValueError(f"fit: got {size} sessions, allowed 2 or more, so that one can be held out; bring a longer log")
+    order = np.random.default_rng(config.seed).permutation(size)
+    cut = min(size - 1, max(1, round(size * config.held_out)))
+    return np.sort(order[cut:]), np.sort(order[:cut])
+
+
+@dataclass
+class _Best:
+    """The best weights so far by held-out loss."""
+
+    loss: float = math.inf
+    weights: dict | None = None
+
+    def offer(self, loss: float, model: ResponseModel) -> None:
+        if self.weights is None or loss < self.loss:
+            self.loss = loss
+            self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _one_cycle(total: int) -> Callable[[int], float]:
+    """Share of the peak learning rate at each step: a linear rise over the first tenth, then a cosine to zero."""
+    rise = max(1, total // 10)
+
+    def share(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise)))) + 1e-3
+
+    return share
+
+
+def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, config, number) -> float:
+    generator = np.random.default_rng((config.seed, number))
+    total, count = 0.0, 0.0
+    impressions = int(sequences.lengths[training].sum())
+    with tqdm(total=impressions, desc=f"pass {number + 1}", unit_scale=True, disable=None, leave=False) as bar:
+        for batch in sequences.batches(training, config.batch, generator):
+            weight = float(batch.weights.sum())
+            loss = session_loss(model, embeddings, batch)
+            optimizer.zero_grad(set_to_none=True)
+            (loss / weight).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            scheduler.step()
+            total, count = total + float(loss.detach()), count + weight
+            bar.update(int(weight))
+    return total / count
+
+
+def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> None:
+    """Set the model's scale and shift of logits to the maximum likelihood on held-out ``sessions``."""
+    model.logit_scale.fill_(1.0)
+    model.logit_shift.zero_()
+    logits, targets = [], []
+    with torch.no_grad():
+        for batch in sequences.batches(sessions, 40_000, None):
+            here = batch.weights > 0
+            out = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+            logits.append(out[here])
+            targets.append(batch.targets[here])
+    raw, wanted = torch.cat(logits).double(), torch.cat(targets)
+    scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros(raw.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        # The small penalty keeps the shift of a response that never occurs from running away.
+        loss = torch.nn.functional.cross_entropy(raw * scale + shift, wanted) + 1e-6 * shift.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    model.logit_scale.copy_(scale.detach())
+    model.logit_shift.copy_(shift.detach())
+
+
+def _fit_key(sequences: Sequences, embeddings: Tensor, config: FitConfig) -> str:
+    """Names the inputs of a fit, so that a checkpoint is never taken for another one's."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
+    for part in (sequences.items, sequences.responses, sequences.offsets, sequences.previous, embeddings.numpy()):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def fit_simulator(
+    log: InteractionLog,
+    path: str | Path,
+    config: FitConfig | None = None,
+    name: str | None = None,
+    report: Callable[[str], None] = print,
+) -> Simulator:
+    """Fit a simulator to ``log`` and write it to the folder ``path``."""
+    config, path = config or FitConfig(), Path(path)
+    sequences = load_sequences(log)
+    catalogue = log.items
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = path.with_name(f".{path.name}.fit")
+    model, history = fit_response_model(sequences, catalogue.embeddings, config, checkpoint, report)
+    generator = np.random.default_rng((config.seed, 1))
+    pool = np.sort(generator.permutation(len(sequences))[: config.pool])
+    order = torch.from_numpy(generator.permutation(len(catalogue)))
+    provenance = {
+        "log": {"name": log.name, "metadata": log.metadata, "impressions": len(sequences.items)},
+        "data_sha256": _fit_key(sequences, catalogue.embeddings, config),
+        "fit": dataclasses.asdict(config),
+        "history": history,
+    }
+    counts = torch.from_numpy(item_counts(sequences, len(catalogue)))
+    simulator = Simulator(name or path.name, catalogue, model, sequences.visits(pool), order, counts, provenance)
+    save_simulator(simulator, path)
+    return simulator

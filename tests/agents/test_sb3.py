@@ -1,0 +1,114 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from recsim_hrl_agents import evaluate, train
+from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
+from recsim_hrl_agents.baselines.sb3_agents import train_sb3
+from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from recsim_hrl.envs.session import RecSessionEnv
+
+
+def assert_same(ours, theirs):
+    """Equal in value and type, through dicts and arrays."""
+    if isinstance(theirs, dict):
+        assert set(ours) == set(theirs)
+        for key in theirs:
+            assert_same(ours[key], theirs[key])
+    elif isinstance(theirs, np.ndarray):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+    else:
+        assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"action": "item"}, {"observation": "item_ids"}, {"flat": True}, {"rewards": (-0.1, 1, 5)}]
+)
+def test_bit_for_bit_like_dummy_vec_env_of_monitors(simulator, session_env, settings):
+    arguments = {"session_length": 7, "history": 4} | settings
+    theirs = DummyVecEnv([lambda: Monitor(RecSessionEnv(simulator=simulator, **arguments))] * 3)
+    ours = NativeVecEnv(session_env(3, **settings))
+    assert ours.observation_space == theirs.observation_space and ours.action_space == theirs.action_space
+    for env in (ours, theirs):
+        env.seed(5)
+        env.action_space.seed(1)
+    assert_same(ours.reset(), dict(theirs.reset()) if not settings.get("flat") else theirs.reset())
+    assert_same(ours.reset_infos, theirs.reset_infos)
+    endings = 0
+    for _ in range(20):
+        actions = np.stack([theirs.action_space.sample() for _ in range(3)])
+        observations, rewards, ended, infos = ours.step(actions)
+        expected_observations, expected_rewards, expected_ended, expected_infos = theirs.step(actions)
+        if not settings.get("flat"):
+            expected_observations = dict(expected_observations)
+        assert_same(observations, expected_observations)
+        assert_same(rewards, expected_rewards)
+        assert_same(ended, expected_ended)
+        for info, expected in zip(infos, expected_infos, strict=True):
+            if "episode" in expected:
+                endings += 1
+                assert info["episode"].pop("t") >= 0 and expected["episode"].pop("t") >= 0
+            assert_same(info, expected)
+        assert_same(ours.reset_infos, theirs.reset_infos)
+    assert endings == 6
+
+
+def test_a_user_who_leaves_is_not_a_time_limit(one_item):
+    for leaves in (False, True):
+        env = NativeVecEnv(one_item(2, leaves=leaves))
+        env.seed(0)
+        env.reset()
+        *_, ended, infos = env.step(np.ones((2, 2), np.float32))
+        assert ended.all()
+        assert [info["TimeLimit.truncated"] for info in infos] == [not leaves] * 2
+        assert [info["episode"]["r"] for info in infos] == [1.0, 1.0]
+
+
+def test_ppo_learns_the_same_on_both(simulator, session_env):
+    weights = []
+    for env in (
+        DummyVecEnv([lambda: Monitor(RecSessionEnv(simulator=simulator, session_length=7, history=4))] * 2),
+        NativeVecEnv(session_env(2)),
+    ):
+        model = PPO("MultiInputPolicy", env, n_steps=8, batch_size=8, n_epochs=1, seed=0, device="cpu")
+        model.learn(32)
+        weights.append(model.policy.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "steps", "settings"),
+    [
+        ("dqn", 8_000, {"learning_rate": 3e-3, "learning_starts": 500, "net_arch": (32,), "gamma": 0.0}),
+        ("ppo", 12_000, {"learning_rate": 1e-2, "n_steps": 16, "batch_size": 256, "net_arch": (32,), "gamma": 0.0}),
+        (
+            "td3",
+            12_000,
+            {"learning_rate": 3e-3, "learning_starts": 1000, "net_arch": (32,), "gamma": 0.0, "gradient_steps": 2},
+        ),
+    ],
+)
+def test_algorithms_find_the_best_item_of_each_context(circle, algorithm, steps, settings):
+    env = circle(32, action="item" if algorithm == "dqn" else "embedding")
+    agent = train_sb3(algorithm, env, steps, seed=1, **settings)
+    assert evaluate(agent, env, 64, seed=100).total_reward.mean() > 3.5  # the best earns 5, random choice 7 / 8
+
+
+def test_global_generators_are_left_alone_and_curves_are_recorded(session_env):
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    env = session_env(4)
+    agent = train_sb3("ppo", env, 56, n_steps=7, batch_size=14, net_arch=(8,))
+    records = train(agent, env, 56, record_every=28)
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert [record["env_steps"] for record in records] == [28, 56]
+    assert records[0]["length"] == 7
+    assert records[0]["total_reward"] == records[0]["click_reward"] + records[0]["order_reward"]
+    assert "value_loss" in records[1]
