@@ -39,15 +39,17 @@ class Tactic:
 
 
 TACTICS = (
-    Tactic(0.16, stay=0.0, follow=0.0, score="uniform", sharpness=0.0),
-    Tactic(0.10, stay=0.0, follow=2.0, score="popular", sharpness=1.0),
-    Tactic(0.10, stay=0.3, follow=3.0, score="popular", sharpness=2.0),
-    Tactic(0.10, stay=0.3, follow=3.0, score="balanced", sharpness=1.5),
+    Tactic(0.14, stay=0.0, follow=0.0, score="uniform", sharpness=0.0),
+    Tactic(0.08, stay=0.0, follow=2.0, score="popular", sharpness=1.0),
+    Tactic(0.10, stay=0.3, follow=3.0, score="popular", sharpness=3.0),
+    Tactic(0.08, stay=0.3, follow=3.0, score="balanced", sharpness=1.5),
+    Tactic(0.08, stay=0.6, follow=4.0, score="balanced", sharpness=4.0),
     Tactic(0.10, stay=0.85, follow=0.0, score="uniform", sharpness=0.0),
-    Tactic(0.12, stay=0.90, follow=1.5, score="good", sharpness=1.5),
-    Tactic(0.10, stay=0.90, follow=1.5, score="balanced", sharpness=1.5),
-    Tactic(0.08, stay=0.93, follow=2.0, score="popular", sharpness=1.5),
-    Tactic(0.14, stay=0.3, follow=1.0, score="good", sharpness=2.5),
+    Tactic(0.10, stay=0.90, follow=1.5, score="good", sharpness=1.5),
+    Tactic(0.08, stay=0.90, follow=2.5, score="good", sharpness=4.0),
+    Tactic(0.08, stay=0.90, follow=1.5, score="balanced", sharpness=1.5),
+    Tactic(0.06, stay=0.93, follow=2.0, score="popular", sharpness=1.5),
+    Tactic(0.10, stay=0.3, follow=1.0, score="good", sharpness=3.0),
 )
 
 
@@ -61,7 +63,7 @@ class BehaviourConfig:
     """Mean number of impressions under one tactic."""
     click_memory: float = 0.95
     """Decay of the clicks that tactics follow."""
-    leave_rate: float = 0.0227
+    leave_rate: float = 0.0233
     """Chance that a user of median patience leaves after an impression, while trust stands where it started."""
     patience_spread: float = 0.55
     """Spread of the users' patience (of its logarithm); gives the long tail."""
@@ -117,9 +119,7 @@ class Behaviour:
         """(B,) tactics for uniform draws (B,)."""
         return random.sample(self.shares.expand(len(draw), -1), draw)
 
-    def category_probs(
-        self, tactic: Tensor, clicks: Tensor, last: Tensor, left: Tensor, state: WorldState
-    ) -> Tensor:
+    def category_probs(self, tactic: Tensor, clicks: Tensor, last: Tensor, left: Tensor, state: WorldState) -> Tensor:
         """(B, K) probability of each category.
 
         ``last`` (B,) is -1 at the start of a visit; ``left`` (B, K) counts the items not shown yet.

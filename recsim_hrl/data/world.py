@@ -49,7 +49,7 @@ class WorldConfig:
     seed: int = 0
     """Draws the items and the users."""
     # What makes a user click.
-    click_bias: float = -2.03
+    click_bias: float = -1.99
     click_cap: float = 0.5
     click_allure: float = 0.7
     click_interest: float = 0.6
@@ -57,7 +57,7 @@ class WorldConfig:
     click_tired: float = 0.5
     click_trust: float = 0.8
     # What makes a click an order.
-    order_bias: float = -5.8
+    order_bias: float = -6.0
     order_cap: float = 0.6
     order_quality: float = 0.9
     order_taste: float = 0.5
@@ -118,6 +118,11 @@ class WorldState:
         return WorldState(users, *(field[index] for field in rest))
 
 
+def _uniform_trait(x: Tensor) -> Tensor:
+    """Standard normal numbers turned into uniform ones of mean 0 and variance 1."""
+    return (torch.special.ndtr(x) - 0.5) * 12.0**0.5
+
+
 class World:
     """The market: items, users, how they respond and how they change. Pure batched functions on tensors."""
 
@@ -139,9 +144,11 @@ class World:
         every = torch.arange(config.categories)
         rest = torch.multinomial(shares, size - config.categories, replacement=True, generator=generator)
         self.category = torch.cat([every, rest]).sort().values  # (I,)
-        self.quality = normal(size)  # (I,)
-        self.allure = -0.3 * self.quality + (1 - 0.3**2) ** 0.5 * normal(size)  # (I,) click-bait looks better than it is
-        self.price_score = normal(size)  # (I,) log price relative to the category
+        # Traits are uniform with unit variance. Bounded traits keep the best items of a catalogue within what a log
+        # of it covers; a click-bait item looks better than it is, so allure falls with quality.
+        quality = normal(size)
+        allure = -0.3 * quality + (1 - 0.3**2) ** 0.5 * normal(size)
+        self.quality, self.allure, self.price_score = (_uniform_trait(x) for x in (quality, allure, normal(size)))  # (I,)
         usual = 10.0 + 90.0 * torch.rand(config.categories, generator=generator)
         price = (usual[self.category] * torch.exp(0.5 * self.price_score)).round(decimals=2)
         centres = torch.nn.functional.normalize(normal(config.categories, width), dim=-1) * 3.0

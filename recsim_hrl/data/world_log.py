@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from recsim_hrl import random
 from recsim_hrl.data.behaviour import Behaviour, BehaviourConfig
-from recsim_hrl.data.log import LogWriter  # noqa
 from recsim_hrl.data.world import World
+from recsim_hrl.data.writer import LogWriter
 
 _USER, _PATIENCE, _ITEM = range(50, 53)  # random streams of a visit, and of the item redraws
 _TACTIC, _SWITCH, _CATEGORY, _RESPONSE, _LEAVE = range(5)  # random streams of a step
@@ -65,7 +65,7 @@ def simulate_visits(
         category_probs = behaviour.category_probs(tactic, clicks, last, left, state)  # (B, K)
         last = random.sample(category_probs, draws[:, _CATEGORY])
         item, within = behaviour.items(tactic, last, shown[:, :step], random.mix(step_key, _ITEM))
-        propensity = category_probs.gather(1, last.unsqueeze(1)).squeeze(1) * within
+        propensity = (category_probs.gather(1, last.unsqueeze(1)).squeeze(1) * within).clamp_max(1.0)  # rounding
         response = random.sample(world.probs(state, item.unsqueeze(1))[:, 0], draws[:, _RESPONSE])
         rows.append((alive, torch.full_like(alive, step), item, response, propensity, tactic))
         state = world.update(state, item, response)
@@ -101,7 +101,8 @@ def write_log(
     config = config or BehaviourConfig()
     visits = impressions / MEAN_LENGTH
     user_pool = max(1, round(visits / VISITS_PER_USER))
-    about = {"source": "recsim_hrl.data.world", "world": asdict(world.config), "behaviour": asdict(config), "seed": seed}
+    configs = {"world": asdict(world.config), "behaviour": asdict(config)}
+    about = {"source": "recsim_hrl.data.world", **configs, "seed": seed}
     written, first = 0, 0
     with (
         LogWriter(path, world.catalogue, metadata=about) as writer,

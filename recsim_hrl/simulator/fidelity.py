@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_hrl.data.world import World
+from recsim_hrl.simulator.coverage import Coverage
 from recsim_hrl.simulator.market import Policy, SimulatorMarket, WorldMarket, run_policy
 from recsim_hrl.simulator.metrics import kendall_tau
 from recsim_hrl.simulator.planner import tune_planner
@@ -43,6 +44,17 @@ class FidelityConfig:
     seed: int = 1
     """Luck of the users."""
 
+    def __post_init__(self) -> None:
+        if not self.lengths or min(self.lengths) < 1:
+            raise ValueError(f"fidelity lengths: got {self.lengths}, allowed one or more lengths of 1 or more items")
+        if self.candidates < 1:
+            raise ValueError(f"fidelity candidates: got {self.candidates}, allowed 1 or more")
+        if self.impressions < 2 * max(self.lengths):
+            raise ValueError(
+                f"fidelity impressions: got {self.impressions}, allowed {2 * max(self.lengths)} or more: two sessions "
+                "of the longest length, so that an error can be told"
+            )
+
 
 @dataclass(frozen=True)
 class PolicyValue:
@@ -56,6 +68,8 @@ class PolicyValue:
     simulator_error: float
     world_orders: float
     simulator_orders: float
+    coverage: float = float("nan")
+    """Share of the policy's impressions in the simulator that are of a sort that the log covers."""
 
     @property
     def relative_error(self) -> float:
@@ -116,10 +130,28 @@ def fidelity_policies(simulator: Simulator, world: World, candidates: Tensor, le
 
 
 def compare_values(
-    simulator: Simulator, world: World, config: FidelityConfig | None = None, log: Callable[[str], None] = print
+    simulator: Simulator,
+    world: World,
+    config: FidelityConfig | None = None,
+    log: Callable[[str], None] = print,
+    coverage: Coverage | None = None,
 ) -> Fidelity:
-    """Run the policies in the true world and in the simulator; the simulator's visits must come from that world."""
+    """Run the policies in the true world and in the simulator.
+
+    Args:
+        simulator: The simulator; its pool of users must come from ``world``.
+        world: The true market.
+        config: Size of the comparison.
+        log: Receives one line per policy.
+        coverage: What the log covers, to be told for each policy; None leaves it out.
+    """
     config = config or FidelityConfig()
+    offered = min(config.candidates, len(simulator.catalogue))
+    if max(config.lengths) > offered:
+        raise ValueError(
+            f"fidelity lengths: got {config.lengths} with {offered} candidates, allowed lengths up to the number of "
+            "candidates, as no item is shown twice; shorten the sessions"
+        )
     candidates = simulator.recall_order[: config.candidates]
     learned, true = SimulatorMarket(simulator), WorldMarket(world, simulator.visits)
     values = []
@@ -138,6 +170,7 @@ def compare_values(
                 in_simulator.standard_error,
                 float(in_world.orders.mean()),
                 float(in_simulator.orders.mean()),
+                float("nan") if coverage is None else coverage.share(in_simulator),
             )
             values.append(value)
             log(

@@ -28,7 +28,7 @@ from recsim_hrl.simulator.store import Simulator, save_simulator
 class FitConfig:
     """How a response model is fitted."""
 
-    passes: int = 6
+    passes: int = 5
     """Passes over the training sessions at the most."""
     patience: int = 2
     """Passes without improvement on held-out sessions after which the fit stops."""
@@ -36,7 +36,7 @@ class FitConfig:
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    batch: int = 4000
+    batch: int = 8000
     """Impressions in a batch."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
@@ -44,7 +44,7 @@ class FitConfig:
     """Initial users kept with the simulator."""
     kinds: int = 24
     """Soft item kinds of the response model."""
-    hidden: int = 64
+    hidden: int = 96
     """Width of the response model."""
     seed: int = 0
     """Draws the initial weights, the batches and the held-out sessions."""
@@ -135,7 +135,7 @@ def fit_response_model(
     batches = sum(1 for _ in sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
     schedule = _one_cycle(batches * config.passes)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-    store = _Checkpoint(checkpoint, _fit_key(sequences, embeddings, config))
+    store = _Checkpoint(checkpoint, fit_key(sequences, embeddings, config))
     best, history, first = _Best(), [], 0
     if state := store.load():
         model.load_state_dict(state["model"])
@@ -145,6 +145,9 @@ def fit_response_model(
         history, first = state["history"], len(state["history"])
         log(f"resuming after pass {first}")
     for number in range(first, config.passes):
+        # Asked before a pass and not after it, so that a fit that resumes here stops like one that never paused.
+        if _is_stale(history, config.patience):
+            break
         train_loss = _one_pass(model, optimizer, scheduler, sequences, embeddings, training, config, number)
         held_loss = log_loss(model, embeddings, sequences, held)
         history.append({"pass": number + 1, "train_log_loss": train_loss, "held_out_log_loss": held_loss})
@@ -160,9 +163,6 @@ def fit_response_model(
                 "history": history,
             }
         )
-        losses = [entry["held_out_log_loss"] for entry in history]
-        if len(losses) - 1 - int(np.argmin(losses)) >= config.patience:
-            break
     model.load_state_dict(best.weights)
     model.eval().requires_grad_(False)
     calibrate(model, embeddings, sequences, held)
@@ -173,10 +173,16 @@ def fit_response_model(
 def split_sessions(size: int, config: FitConfig) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the training and of the held-out sessions."""
     if size < 2:
-        raise ValueError(f"fit: got {size} sessions, allowed 2 or more, so that one can be held out; bring a longer log")
+        raise ValueError(f"fit: got {size} sessions, allowed 2 or more as one is held out; bring a longer log")
     order = np.random.default_rng(config.seed).permutation(size)
     cut = min(size - 1, max(1, round(size * config.held_out)))
     return np.sort(order[cut:]), np.sort(order[:cut])
+
+
+def _is_stale(history: list[dict], patience: int) -> bool:
+    """Whether the last ``patience`` passes brought no improvement on the held-out sessions."""
+    losses = [entry["held_out_log_loss"] for entry in history]
+    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 @dataclass
@@ -250,7 +256,7 @@ def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, se
     model.logit_shift.copy_(shift.detach())
 
 
-def _fit_key(sequences: Sequences, embeddings: Tensor, config: FitConfig) -> str:
+def fit_key(sequences: Sequences, embeddings: Tensor, config: FitConfig) -> str:
     """Names the inputs of a fit, so that a checkpoint is never taken for another one's."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
     for part in (sequences.items, sequences.responses, sequences.offsets, sequences.previous, embeddings.numpy()):
@@ -274,10 +280,12 @@ def fit_simulator(
     model, history = fit_response_model(sequences, catalogue.embeddings, config, checkpoint, report)
     generator = np.random.default_rng((config.seed, 1))
     pool = np.sort(generator.permutation(len(sequences))[: config.pool])
-    order = torch.from_numpy(generator.permutation(len(catalogue)))
+    # A generator of its own: simulators fitted with one seed on halves of a log offer the same candidates, whatever
+    # the number of sessions, so that an action means the same item in `train` and in `test`.
+    order = torch.from_numpy(np.random.default_rng((config.seed, 2)).permutation(len(catalogue)))
     provenance = {
         "log": {"name": log.name, "metadata": log.metadata, "impressions": len(sequences.items)},
-        "data_sha256": _fit_key(sequences, catalogue.embeddings, config),
+        "data_sha256": fit_key(sequences, catalogue.embeddings, config),
         "fit": dataclasses.asdict(config),
         "history": history,
     }

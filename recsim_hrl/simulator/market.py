@@ -56,9 +56,7 @@ class SimulatorMarket:
     def __init__(self, simulator: Simulator, visits: Visits | None = None) -> None:
         self.model, self.codes, self.catalogue = simulator.model, simulator.codes, simulator.catalogue
         self.memories = (
-            simulator.memories
-            if visits is None
-            else self.model.replay(self.codes, visits.items, visits.responses)
+            simulator.memories if visits is None else self.model.replay(self.codes, visits.items, visits.responses)
         )
 
     def initial(self, users: Tensor) -> Tensor:
@@ -185,4 +183,3 @@ def _run_batch(
         view.run = torch.where(category == view.last_category, view.run + 1, 1)
         view.last_category = category
     return torch.stack(items, 1), torch.stack(responses, 1)
-

@@ -28,11 +28,11 @@ class ResponseConfig:
     """Width of an item embedding."""
     kinds: int = 24
     """Soft item kinds that counts are kept for."""
-    values: int = 3
+    values: int = 4
     """Learned item values that are summed beside the plain count."""
     half_lives: tuple[float, ...] = (1.5, 4.0, 8.0, 16.0, 40.0, 400.0)
     """Initial half-lives of the counts in impressions; learned from there."""
-    hidden: int = 64
+    hidden: int = 96
     """Width of the two hidden layers."""
     item_features: int = 16
     """Learned features of the candidate itself."""

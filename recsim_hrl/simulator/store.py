@@ -113,6 +113,11 @@ def load_simulator(simulator: str | Path = "default", split: str = "train") -> S
     Raises:
         SimulatorError: if there is no such simulator, or its folder is damaged or of another format.
     """
+    return _read(simulator_folder(simulator, split))
+
+
+def simulator_folder(simulator: str | Path = "default", split: str = "train") -> Path:
+    """The folder that ``load_simulator`` reads for these arguments; its files are not looked at."""
     if split not in SPLITS:
         raise SimulatorError(f"split: got {split!r}, allowed {SPLITS}")
     folder = Path(simulator)
@@ -123,9 +128,7 @@ def load_simulator(simulator: str | Path = "default", split: str = "train") -> S
                 f"simulator: got {str(simulator)!r}, which is neither a folder nor one of {list_simulators()}; "
                 "make one with `recsim-hrl fit`"
             )
-    if not (folder / _JSON).is_file():
-        folder = folder / split
-    return _read(folder)
+    return folder if (folder / _JSON).is_file() else folder / split
 
 
 def _read(folder: Path) -> Simulator:
@@ -141,13 +144,15 @@ def _read(folder: Path) -> Simulator:
         )
     try:
         tensors = load_tensors(blob)
-        model = ResponseModel(ResponseConfig(**{**about["response"], "half_lives": tuple(about["response"]["half_lives"])}))
+        shape = about["response"] | {"half_lives": tuple(about["response"]["half_lives"])}
+        model = ResponseModel(ResponseConfig(**shape))
         model.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model.")})
         catalogue = Catalogue(**_part(tensors, "catalogue", Catalogue))
         visits = Visits(**_part(tensors, "visits", Visits))
         recall_order, item_counts = tensors["recall_order"], tensors["item_counts"]
     except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
-        raise SimulatorError(f"{folder}: the contents do not fit together ({error}); fit the simulator again") from error
+        message = f"{folder}: the contents do not fit together ({error}); fit the simulator again"
+        raise SimulatorError(message) from error
     model.eval().requires_grad_(False)
     simulator = Simulator(about["name"], catalogue, model, visits, recall_order, item_counts, about["provenance"])
     _check(folder, simulator)
@@ -164,7 +169,7 @@ def _read_json(folder: Path) -> dict:
         raise SimulatorError(f"{path}: is not valid JSON ({error}); copy the folder again") from error
     version = about.get("format_version") if isinstance(about, dict) else None
     if version != FORMAT_VERSION:
-        raise SimulatorError(f"{path}: format_version is {version!r}, this release reads {FORMAT_VERSION}; fit it again")
+        raise SimulatorError(f"{path}: format_version: got {version!r}, allowed {FORMAT_VERSION}; fit it again")
     kinds = {"name": str, "response": dict, "tensors_sha256": str, "provenance": dict}
     for key, kind in kinds.items():
         if not isinstance(about.get(key), kind):

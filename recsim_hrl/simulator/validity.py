@@ -22,6 +22,8 @@ _SMOOTHING = 60.0  # impressions that the base rate counts for in a per-item rat
 POSITION_EDGES = (0, 1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400)
 LAST_RESPONSES = 10  # responses looked back at in "response given the clicks among the last k"
 
+COUNTS_SHOWN = 20  # clicks or orders per session from which on sessions are counted together
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -92,23 +94,33 @@ class Validity:
 
 
 @torch.no_grad()
-def predict_log(simulator: Simulator, sequences: Sequences, world: World | None = None) -> Predictions:
-    """Predict every impression of ``sequences``, from the session before it; with ``world``, also by exact Bayes."""
+def predict_log(
+    simulator: Simulator, sequences: Sequences, world: World | None = None, sessions: np.ndarray | None = None
+) -> Predictions:
+    """Predict every impression from the session before it; with ``world``, also by exact Bayes.
+
+    Args:
+        simulator: Predicts.
+        sequences: The log.
+        world: The true market behind the log, if it is known.
+        sessions: (S,) positions of the sessions to predict; None for all.
+    """
     bayes = BayesFilter(world) if world else None
     columns: list[tuple[np.ndarray, ...]] = []
-    everyone = np.arange(len(sequences))
-    with tqdm(total=len(sequences.items), desc="predicting", unit_scale=True, disable=None, leave=False) as bar:
-        for part in sequences.cuts(everyone, 60_000, None):
+    chosen = np.arange(len(sequences)) if sessions is None else sessions
+    rows = int(sequences.lengths[chosen].sum())
+    with tqdm(total=rows, desc="predicting", unit_scale=True, disable=None, leave=False) as bar:
+        for part in sequences.cuts(chosen, 60_000, None):
             batch = sequences.batch(part)
             embeddings = simulator.catalogue.embeddings[batch.items]
             logits = simulator.model.session_logits(embeddings, batch.responses, batch.present, batch.border)
             here = batch.weights > 0  # (B, T)
             session = torch.from_numpy(part).unsqueeze(1).expand_as(here)
             step = torch.arange(here.shape[1]).expand_as(here)
-            rows = (session, step, batch.items[:, batch.border :], batch.targets, torch.softmax(logits, -1))
+            found = (session, step, batch.items[:, batch.border :], batch.targets, torch.softmax(logits, -1))
             if bayes:
-                rows += (_bayes_probs(bayes, batch),)
-            columns.append(tuple(column[here].numpy() for column in rows))
+                found += (_bayes_probs(bayes, batch),)
+            columns.append(tuple(column[here].numpy() for column in found))
             bar.update(int(here.sum()))
     joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
     return Predictions(*joined, *([] if bayes else [None]))
@@ -197,7 +209,14 @@ def _statistics(session: np.ndarray, step: np.ndarray, response: np.ndarray, rec
     for name, happened in (("clicks", response >= CLICK), ("orders", response == ORDER)):
         counts = np.bincount(place, weights=happened)
         quantiles = np.quantile(counts, (0.5, 0.9, 0.99)).tolist()
-        result[name] = {"mean": float(counts.mean()), "sd": float(counts.std()), "quantiles_50_90_99": quantiles}
+        capped = np.minimum(counts.astype(np.int64), COUNTS_SHOWN)
+        shares = np.bincount(capped, minlength=COUNTS_SHOWN + 1) / len(counts)
+        result[name] = {
+            "mean": float(counts.mean()),
+            "sd": float(counts.std()),
+            "quantiles_50_90_99": quantiles,
+            "shares": shares.tolist(),
+        }
         by_position = np.digitize(step, POSITION_EDGES[1:-1])
         result[f"{name}_by_position"] = _rates(by_position, happened, len(POSITION_EDGES) - 1)
         result[f"{name}_by_recent_clicks"] = _rates(np.minimum(recent, 6), happened, 7)
@@ -208,4 +227,3 @@ def _rates(group: np.ndarray, happened: np.ndarray, groups: int) -> list[float |
     totals = np.bincount(group, minlength=groups)
     hits = np.bincount(group, weights=happened, minlength=groups)
     return [float(hit / total) if total else None for hit, total in zip(hits, totals, strict=True)]
-

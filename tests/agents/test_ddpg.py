@@ -75,6 +75,23 @@ def test_actions_stay_in_the_action_space_and_keep_their_direction(session_env):
     np.testing.assert_array_equal(agent.act(observations), agent.act(observations))
 
 
+def test_noise_is_correlated_within_a_session_and_renewed_between_sessions(session_env):
+    agent = make_agent("ddpg", session_env(2), noise_correlation=0.8, seed=4)
+    agent.begin(np.ones(2000, bool))
+    first, second = agent._next_noise(2000).copy(), agent._next_noise(2000).copy()
+    starting = np.arange(2000) < 1000
+    agent.begin(starting)
+    third = agent._next_noise(2000).copy()
+
+    def correlation(a, b):
+        return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+
+    assert correlation(first, second) == pytest.approx(0.8, abs=0.03)
+    assert correlation(second[~starting], third[~starting]) == pytest.approx(0.8, abs=0.04)
+    assert correlation(second[starting], third[starting]) == pytest.approx(0.0, abs=0.06)
+    assert third.std() == pytest.approx(1.0, abs=0.03)
+
+
 def test_training_is_reproducible_and_leaves_global_generators_alone(session_env):
     weights = []
     settings = {"observation": "item_ids"}
@@ -102,7 +119,8 @@ def test_embedding_and_item_id_observations_learn_the_same(session_env):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("gamma", 1.5), ("hidden", 0), ("actor_learning_rate", 0.0), ("noise", -1.0), ("n_step", 0)]
+    ("setting", "value"),
+    [("gamma", 1.5), ("hidden", 0), ("actor_learning_rate", 0.0), ("noise", -1.0), ("noise_correlation", 1.0)],
 )
 def test_bad_settings(circle, setting, value):
     with pytest.raises(ValueError, match=f"DDPGConfig {setting}: got {value}, allowed"):

@@ -31,7 +31,7 @@ class GreedyConfig:
     """AdamW weight decay."""
     batch_size: int = 1024
     """Impressions per gradient update."""
-    impressions: int = 2_000_000
+    impressions: int = 1_000_000
     """Impressions to learn from in total: larger logs are read in part, smaller ones at most ``passes`` times."""
     passes: int = 4
     """Most times that an impression is learned from."""

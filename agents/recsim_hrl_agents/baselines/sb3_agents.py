@@ -107,7 +107,7 @@ class TD3Config:
 
 
 class ItemWindows(BaseFeaturesExtractor):
-    """Flat embeddings of item-id histories: what SB3 makes of embedding windows, at a fiftieth of the replay memory."""
+    """Flat embeddings of item-id histories: what SB3 makes of embedding windows, at a 25th of the replay memory."""
 
     def __init__(self, observation_space: spaces.Dict, embeddings: np.ndarray) -> None:
         length = observation_space["browsed"].shape[0]

@@ -24,7 +24,7 @@ LOW_LEVEL = ("browsed", "clicked")
 class DDPGConfig:
     """Settings of DDPG+. The paper's own: gamma 0.95, tau 0.01, learning rates 1e-6, buffer 400, batch 40."""
 
-    hidden: int = 64
+    hidden: int = 32
     """Width of the GRUs and of the state."""
     critic_width: int = 128
     """Width of the critic's layer that joins state and action (Eq. 8)."""
@@ -46,8 +46,11 @@ class DDPGConfig:
     """Environment steps per gradient update: with 64 parallel users one update follows each step of them all."""
     n_step: int = 3
     """Steps of reward in a critic target; 1 is the paper's. Longer ones see further and are slightly off-policy."""
-    noise: float = 0.5
+    noise: float = 1.0
     """Length of the Gaussian exploration noise relative to the virtual action (only its direction matters)."""
+    noise_correlation: float = 0.85
+    """Correlation of the noise from one step of a session to the next: 0.85 is that of Lillicrap et al. (DDPG, 2016;
+    Ornstein-Uhlenbeck, theta = 0.15), 0 draws each step anew. Orders need several like items in a row to be found."""
     epsilon: float = 0.05
     """Share of exploring steps that show a uniformly random item instead."""
     real_target: bool = True
@@ -70,6 +73,8 @@ class DDPGConfig:
         for name in ("gamma", "tau", "epsilon"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 to 1")
+        if not 0 <= self.noise_correlation < 1:
+            raise ValueError(f"DDPGConfig noise_correlation: got {self.noise_correlation}, allowed 0 to below 1")
         for name in ("noise", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 or more")
@@ -97,6 +102,7 @@ class DDPG(Agent):
         self._actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.actor_learning_rate, foreach=True)
         self._critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.critic_learning_rate, foreach=True)
         self._buffer = ReplayBuffer(config.buffer_size, LOW_LEVEL)
+        self._noise = np.zeros((0, market.embedding_dim), np.float32)  # (B, D)
         self._steps = 0
         self._steps_without_update = 0
         candidates = torch.from_numpy(market.candidate_embeddings)  # (C, D)
@@ -115,15 +121,27 @@ class DDPG(Agent):
         if not explore:
             return self._emit(virtual)
         length = np.linalg.norm(virtual, axis=-1, keepdims=True) / np.sqrt(virtual.shape[-1])  # (B, 1)
-        virtual = virtual + self.config.noise * length * self._rng.standard_normal(virtual.shape, np.float32)  # (B, D)
+        virtual = virtual + self.config.noise * length * self._next_noise(size)  # (B, D)
         epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
         random_items = self.market.candidate_embeddings[self._rng.integers(0, len(self._candidates), size)]  # (B, D)
         virtual = np.where(self._rng.random((size, 1)) < epsilon, random_items, virtual)  # (B, D)
         return self._emit(virtual.astype(np.float32))
 
     def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
-        """See :meth:`Agent.begin`; returns never run across the start of a session."""
+        """See :meth:`Agent.begin`; neither returns nor noise run across the start of a session."""
         self._buffer.cut(starting)
+        if len(starting) == len(self._noise):
+            self._noise[starting] = self._rng.standard_normal((int(starting.sum()), self._noise.shape[1]), np.float32)
+
+    def _next_noise(self, size: int) -> np.ndarray:
+        """(B, D) standard normal numbers, correlated over the steps of a session."""
+        shape = (size, self.market.embedding_dim)
+        if self._noise.shape != shape:
+            self._noise = self._rng.standard_normal(shape, np.float32)
+        drawn = self._rng.standard_normal(shape, np.float32)  # (B, D)
+        kept = self.config.noise_correlation
+        self._noise = kept * self._noise + (1.0 - kept**2) ** 0.5 * drawn  # the variance stays 1
+        return self._noise
 
     def update(self, transitions: Transitions) -> dict[str, float]:
         """Store one step and make the gradient updates that are due; metrics are those of the last one."""

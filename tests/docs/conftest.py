@@ -1,0 +1,20 @@
+import functools
+
+import pytest
+import torch
+
+from tests.docs import pages
+from tests.docs.preparations import PREPARATIONS
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory):
+    """Runs a page, named from the root of the repository, once for all tests that ask for it."""
+
+    @functools.cache
+    def run(name):
+        return pages.run_page(pages.ROOT / name, tmp_path_factory.mktemp("page"), PREPARATIONS.get(name))
+
+    return run

@@ -1,0 +1,52 @@
+"""What single pages need before their code can run, and budgets that a test has no time for."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import recsim_hrl  # noqa: F401  registers the environments
+from recsim_hrl.data.log import LogWriter
+from recsim_hrl.simulator.store import random_simulator
+from tests.data.test_movielens import archive, publisher_files
+from tests.docs.pages import Preparation
+
+
+def _logs() -> dict[str, Any]:
+    """A log at ``my-log``: 20 sessions of 5 impressions, an hour apart; and what another one is written from."""
+    catalogue = random_simulator(items=30).catalogue
+    rows = np.arange(100)
+    columns = {
+        "session_id": rows // 5,
+        "step": rows % 5,
+        "user_id": rows // 10,
+        "item_index": rows % 30,
+        "response": rows % 3,
+        "timestamp": rows // 5 * 3600 + rows % 5,
+    }
+    with LogWriter("my-log", catalogue) as writer:
+        writer.append(columns)
+    return {"catalogue": catalogue, "blocks": [columns]}
+
+
+def _users() -> dict[str, Any]:
+    """The vector environment of docs/agents/index.md, smaller."""
+    env = gym.make_vec("RecSession-v0", num_envs=4, vectorization_mode="vector_entry_point", observation="item_ids")
+    return {"env": env}
+
+
+def _movielens() -> dict[str, Any]:
+    """A small ``ml-100k.zip`` in the publisher's format."""
+    archive(Path("ml-100k.zip"), publisher_files(), "ml-100k/")
+    return {}
+
+
+PREPARATIONS = {
+    "docs/data.md": Preparation(given=_logs),
+    "docs/datasets/movielens.md": Preparation(given=_movielens),
+    "docs/agents/index.md": Preparation(smaller=(("num_envs=64", "num_envs=4"), ("100_000", "200"), ("=1000", "=8"))),
+    "docs/agents/sb3.md": Preparation(given=_users, smaller=(("steps=100_000", "steps=64"),)),
+    "docs/benchmarks.md": Preparation(smaller=(("sessions=200", "sessions=2"), ("20_000", "640"))),
+}
+"""By page, named from the root of the repository."""
