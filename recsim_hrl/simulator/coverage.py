@@ -5,6 +5,8 @@ put into cells by what a response depends on in any market: how much of the same
 lively the user has been, how good the items have been of late, and how long the session has lasted.
 """
 
+import math
+
 import numpy as np
 
 from recsim_hrl.simulator.market import Values
@@ -14,8 +16,8 @@ from recsim_hrl.types import CLICK
 _SAME_EDGES = (1, 3, 5, 8)  # impressions of the item's category among the last 10: 0, 1-2, 3-4, 5-7, 8-10
 _CLICK_EDGES = (1, 2, 3, 5)  # clicks among the last 20: 0, 1, 2, 3-4, 5 or more
 _STEP_EDGES = (25, 50, 100, 200)
-_GOODNESS_QUANTILES = (0.2, 0.8, 0.95, 0.99)  # fine at the top, where policies that optimise go
-_BINS = 5
+_GOODNESS_QUANTILES = (0.2, 0.8, 0.95, 0.99, 1.0)  # fine at the top, where policies go; beyond the best is unknown
+_SHAPE = tuple(len(edges) + 1 for edges in (_SAME_EDGES, _CLICK_EDGES, _GOODNESS_QUANTILES, _STEP_EDGES))
 _CATEGORY_WINDOW, _CLICK_WINDOW, _GOODNESS_WINDOW = 10, 20, 10
 ENOUGH = 200
 """Impressions in the log from which on a cell counts as covered."""
@@ -39,7 +41,7 @@ class Coverage:
         recent = self._recent_goodness(sequences.items, step)
         self._goodness_edges = np.quantile(recent, _GOODNESS_QUANTILES)
         cells = self._cells(sequences.items, sequences.responses, step)
-        self._covered = np.bincount(cells, minlength=_BINS**4) >= enough
+        self._covered = np.bincount(cells, minlength=math.prod(_SHAPE)) >= enough
 
     def share(self, values: Values) -> float:
         """Share of the impressions of a rollout that fall in covered cells."""
@@ -55,7 +57,7 @@ class Coverage:
             np.digitize(self._recent_goodness(items, step), self._goodness_edges),
             np.digitize(step, _STEP_EDGES),
         )
-        return np.ravel_multi_index(bins, (_BINS,) * len(bins))
+        return np.ravel_multi_index(bins, _SHAPE)
 
     def _same_category(self, items: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(n,) impressions of the item's category among those before it."""

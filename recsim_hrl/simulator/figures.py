@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from recsim_hrl.simulator.fidelity import Fidelity
 from recsim_hrl.simulator.validity import COUNTS_SHOWN, POSITION_EDGES, Prediction, Validity
@@ -13,16 +14,15 @@ from recsim_hrl.simulator.validity import COUNTS_SHOWN, POSITION_EDGES, Predicti
 _BLUE, _VERMILION, _GREY, _INK = "#0072B2", "#D55E00", "#B0B0B0", "#333333"
 _REAL = {"color": _INK, "marker": "o", "markersize": 4, "linewidth": 1.0}
 _SIMULATED = {"color": _VERMILION, "marker": "x", "markersize": 6, "linewidth": 1.0, "linestyle": "--"}
-_LOWEST = 1e-5  # rates below it are drawn at it, as a logarithmic axis has no zero
 
 
 def draw_validity(validity: Validity, fidelity: Fidelity | None, path: str | Path) -> None:
     """Draw the report: prediction in the upper row, sessions and policy values in the lower one."""
     lengths = sorted({value.length for value in fidelity.values}) if fidelity else []
-    rows = 2 + bool(lengths)
-    figure = Figure(figsize=(13.5, 3.9 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, 6)
-    panels = [figure.add_subplot(grid[place // 3, 2 * (place % 3) : 2 * (place % 3) + 2]) for place in range(6)]
+    heights = [7.8, 4.4][: 1 + bool(lengths)]
+    figure = Figure(figsize=(13.5, sum(heights)), layout="constrained")
+    parts = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
+    panels = parts[0].subplots(2, 3).ravel()
     _log_losses(panels[0], validity)
     _calibration(panels[1], validity.click, "Calibration of clicks")
     _calibration(panels[2], validity.order, "Calibration of orders")
@@ -30,8 +30,7 @@ def draw_validity(validity: Validity, fidelity: Fidelity | None, path: str | Pat
     _by_recent_clicks(panels[4], validity)
     _per_session(panels[5], validity)
     for place, length in enumerate(lengths):
-        edges = np.linspace(0, 6, len(lengths) + 1).astype(int)
-        _policy_values(figure.add_subplot(grid[2, edges[place] : edges[place + 1]]), fidelity, length)
+        _policy_values(parts[1].add_subplot(1, len(lengths), place + 1), fidelity, length)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110)
 
@@ -62,8 +61,9 @@ def _log_losses(axes: Axes, validity: Validity) -> None:
 
 
 def _calibration(axes: Axes, prediction: Prediction, title: str) -> None:
-    table = np.maximum(np.array(prediction.calibration), _LOWEST)  # (bins, 3)
-    ends = [table[:, :2].min() * 0.7, table[:, :2].max() * 1.4]
+    table = np.array(prediction.calibration)  # (bins, 3)
+    table = table[(table[:, :2] > 0).all(1)]  # a logarithmic axis has no zero
+    ends = [table[:, :2].min() * 0.7, table[:, :2].max() * 1.4] if len(table) else [1e-3, 1.0]
     axes.plot(ends, ends, color=_GREY, linewidth=1.0, label="perfect")
     axes.plot(table[:, 0], table[:, 1], color=_VERMILION, marker="o", markersize=5, linewidth=1.0, label="simulator")
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="predicted", ylabel="observed")
@@ -115,7 +115,7 @@ def _per_session(axes: Axes, validity: Validity) -> None:
         for name in ("clicks", "orders"):
             shares = np.array(validity.session_statistics[source][name]["shares"])
             at_least = shares[::-1].cumsum()[::-1]  # (COUNTS_SHOWN + 1,)
-            at_least = np.where(at_least > _LOWEST, at_least, np.nan)
+            at_least = np.where(at_least > 1e-9, at_least, np.nan)  # a logarithmic axis has no zero
             axes.plot(counts, at_least, **style, label=source if name == "clicks" else None)
             _name_line(axes, name, counts, at_least, source)
     axes.set_yscale("log")
@@ -137,8 +137,8 @@ def _policy_values(axes: Axes, fidelity: Fidelity, length: int) -> None:
     for place, value in zip(places, values, strict=True):
         axes.annotate(
             f"{value.relative_error:+.0%}",
-            (max(value.world, value.simulator), place),
-            (12, 0),
+            (max(value.world + 1.96 * value.world_error, value.simulator + 1.96 * value.simulator_error), place),
+            (6, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
@@ -146,7 +146,9 @@ def _policy_values(axes: Axes, fidelity: Fidelity, length: int) -> None:
         )
     axes.set_yticks(places, [value.policy for value in values])
     axes.set_xscale("log")
-    axes.margins(x=0.12)
+    axes.margins(x=0.15)
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(StrMethodFormatter("{x:g}"))
     axes.grid(axis="x", color="#E8E8E8")
     axes.set_xlabel("reward per session, 95% interval")
     axes.legend(frameon=False, loc="lower right")

@@ -95,7 +95,7 @@ class _Checkpoint:
         try:
             state = torch.load(self.path, weights_only=True)
         except Exception as error:  # torch names no common base for the errors of a damaged file
-            raise ValueError(f"{self.path}: damaged checkpoint ({error}); delete it to start the fit anew") from error
+            raise ValueError(f"{self.path}: damaged checkpoint; delete it to start the fit anew") from error
         return state if state.get("key") == self.key else None
 
     def save(self, state: dict) -> None:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
@@ -150,7 +151,7 @@ def _read(folder: Path) -> Simulator:
         catalogue = Catalogue(**_part(tensors, "catalogue", Catalogue))
         visits = Visits(**_part(tensors, "visits", Visits))
         recall_order, item_counts = tensors["recall_order"], tensors["item_counts"]
-    except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError, AttributeError, SafetensorError) as error:
         message = f"{folder}: the contents do not fit together ({error}); fit the simulator again"
         raise SimulatorError(message) from error
     model.eval().requires_grad_(False)

@@ -1,12 +1,9 @@
 import functools
 
 import pytest
-import torch
 
 from tests.docs import pages
 from tests.docs.preparations import PREPARATIONS
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

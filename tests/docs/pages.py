@@ -1,7 +1,7 @@
 """Finds the pages of the documentation and runs the Python code that they print.
 
-Every Python block of a page runs, top to bottom, in one namespace, as a reader would type it. A comment two spaces
-behind a ``print`` is what it prints. A block is left out only after a line that tells the reader so and why::
+Every Python block of a page runs, top to bottom, in one namespace, as a reader would type it. A comment behind a
+``print`` is what it prints. A block is left out only after a line that tells the reader so and why::
 
     *Not run by the tests: downloads 5 MB.*
 """

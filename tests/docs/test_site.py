@@ -2,11 +2,13 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from recsim_hrl import cli, commands
 from tests.docs import pages
 
 README = (pages.ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,14 +18,19 @@ FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
-def commands(text):
-    return [line for block in re.findall(r"^```console\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+def typed(text):
+    """Lines of the console blocks of a page."""
+    return [
+        line.removeprefix("$ ")
+        for block in re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)
+        for line in block.splitlines()
+    ]
 
 
 def test_the_readme_begins_with_two_commands_that_stand_alone():
     before_uses = README.split("## Three uses")[0]
     start = "python3 -m venv .venv && . .venv/bin/activate && pip install -c constraints.txt -e "
-    assert commands(before_uses) == [
+    assert typed(before_uses) == [
         start + ". -e agents && python -m benchmarks.run",
         start + '".[test]" -e agents && pytest',
     ]
@@ -62,6 +69,15 @@ def test_ci_fails_when_the_tests_fail(tmp_path):
     (tmp_path / ".ci" / "run").write_bytes((pages.ROOT / ".ci" / "run").read_bytes())
     (tmp_path / "README.md").write_text("exit 3 && pytest\n", encoding="utf-8")
     assert subprocess.run(["bash", tmp_path / ".ci" / "run"], timeout=60).returncode == 3
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(pages.ROOT).as_posix())
+def test_the_command_line_understands_what_the_page_types(path, monkeypatch):
+    for kind in vars(commands).values():
+        if isinstance(kind, type) and hasattr(kind, "run"):
+            monkeypatch.setattr(kind, "run", lambda self: None)
+    lines = [shlex.split(line, comments=True) for line in typed(path.read_text(encoding="utf-8"))]
+    assert [words for words in lines if words[:1] == ["recsim-hrl"] and cli.main(words[1:]) != 0] == []
 
 
 def test_every_page_is_in_the_table_of_contents():

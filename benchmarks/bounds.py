@@ -1,0 +1,165 @@
+"""The bounds of a market: what random choice, greed and a planner earn, in the true world and in both simulators.
+
+    python -m benchmarks.bounds --out benchmarks/results/bounds.csv
+
+The greedy oracles know the user completely (in the world: taste, trust and all) and maximise what they get now. The
+planner knows as much and values tomorrow. Its weights are tuned on one half of the users; all values are of the other.
+"""
+
+import csv
+import io
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from benchmarks.bounds_table import COLUMNS
+from recsim_hrl.data.world import World, WorldConfig
+from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, Values, WorldMarket, run_policy
+from recsim_hrl.simulator.planner import tune_planner
+from recsim_hrl.simulator.policies import (
+    click_value,
+    greedy_policy,
+    random_goal_policy,
+    random_policy,
+    reward_value,
+)
+from recsim_hrl.simulator.store import Simulator, load_simulator
+
+TASKS = (("short", 50), ("long", 200))
+BOUNDS = ("random", "random_goal", "click_greedy", "reward_greedy", "planner")
+
+
+@dataclass(frozen=True)
+class BoundsConfig:
+    """What is measured."""
+
+    simulator: str = "default"
+    """Name or folder of a simulator with the splits train and test."""
+    out: Path = Path("benchmarks/results/bounds.csv")
+    """The table, as CSV; the text table stands beside it."""
+    impressions: int = 60_000
+    """Impressions per policy; the number of sessions is this divided by the session length."""
+    candidates: int = 1000
+    """Candidates offered."""
+    rounds: int = 8
+    """Rounds of the planner's search."""
+    workers: int = 2
+    """Processes."""
+
+
+def world_of(simulator: Simulator) -> World | None:
+    """The world whose log a simulator was fitted to; None for a log of another origin."""
+    recorded = simulator.provenance.get("log", {}).get("metadata", {}).get("world")
+    return World(WorldConfig(**recorded)) if recorded else None
+
+
+def open_market(name: str, simulator: str) -> Market:
+    """The market ``name``: train, test, or the world behind the test simulator."""
+    if name != "world":
+        return SimulatorMarket(load_simulator(simulator, name))
+    judged = load_simulator(simulator, "test")
+    return WorldMarket(world_of(judged), judged.visits)
+
+
+def measure(name: str, task: str, length: int, config: BoundsConfig) -> list[dict]:
+    """The rows of one market and task."""
+    torch.set_num_threads(1)
+    market = open_market(name, config.simulator)
+    judged = load_simulator(config.simulator, "test" if name == "world" else name)
+    candidates = judged.recall_order[: config.candidates]
+    half = len(judged.visits) // 2
+    tuned_on, users = torch.arange(half), half + torch.arange(max(1, config.impressions // length)) % half
+    # A quarter of the candidates is enough to find the weights.
+    planner = tune_planner("planner", market, tuned_on, candidates[::4], length, rounds=config.rounds)
+    policies = [
+        random_policy(),
+        random_goal_policy(),
+        greedy_policy("click_greedy", market, click_value),
+        greedy_policy("reward_greedy", market, reward_value),
+        planner,
+    ]
+    return [_row(name, task, p, run_policy(market, p, users, candidates, length, seed=2)) for p in policies]
+
+
+def _row(market: str, task: str, policy: Policy, values: Values) -> dict:
+    margin = 1.96 * values.standard_error
+    numbers = (
+        values.mean,
+        values.mean - margin,
+        values.mean + margin,
+        values.clicks.mean(),
+        5.0 * values.orders.mean(),
+    )
+    return dict(
+        zip(COLUMNS, (market, task, policy.name, len(values.total), *(f"{x:.4f}" for x in numbers)), strict=True)
+    )
+
+
+def gaps(rows: list[dict]) -> list[str]:
+    """The patience gap and the exploration gap of each market and task, in words."""
+    lines = []
+    for market in dict.fromkeys(row["market"] for row in rows):
+        for task in dict.fromkeys(row["task"] for row in rows):
+            here = {row["policy"]: row for row in rows if (row["market"], row["task"]) == (market, task)}
+            if len(here) < len(BOUNDS):
+                continue
+            total = {policy: float(row["total_reward"]) for policy, row in here.items()}
+            orders = {policy: float(row["order_reward"]) for policy, row in here.items()}
+            lines.append(
+                f"{market:6s} {task:6s} patience gap: planner over reward-greedy "
+                f"{total['planner'] / total['reward_greedy'] - 1:+.0%}, over click-greedy "
+                f"{total['planner'] / total['click_greedy'] - 1:+.0%}; exploration gap: random goals find "
+                f"{orders['random_goal'] / max(orders['random'], 1e-9):.1f}x the orders of random choice"
+            )
+    return lines
+
+
+def to_text(rows: list[dict]) -> str:
+    """The table for people."""
+    lines = ["| market | task | policy | sessions | total reward (95% interval) | click | order |"]
+    lines.append("|---|---|---|---:|---:|---:|---:|")
+    for row in rows:
+        lines.append(
+            f"| {row['market']} | {row['task']} | {row['policy']} | {row['sessions']} "
+            f"| {float(row['total_reward']):.2f} ({float(row['total_reward_low']):.2f}–"
+            f"{float(row['total_reward_high']):.2f}) | {float(row['click_reward']):.2f} "
+            f"| {float(row['order_reward']):.2f} |"
+        )
+    return "\n".join(lines + ["", *[f"- {line}" for line in gaps(rows)]])
+
+
+def main(config: BoundsConfig) -> None:
+    """Measure all bounds and write the table."""
+    has_world = world_of(load_simulator(config.simulator, "test")) is not None
+    markets = (("world",) if has_world else ()) + ("train", "test")
+    # The long ones first, so that the processes end together.
+    jobs = [(market, task, length) for task, length in reversed(TASKS) for market in reversed(markets)]
+    rows = []
+    with ProcessPoolExecutor(config.workers) as pool:
+        for part in pool.map(measure, *zip(*jobs, strict=True), [config] * len(jobs)):
+            rows += part
+            print(to_text(part), flush=True)
+    rows.sort(key=lambda row: (markets.index(row["market"]), row["task"] != "short", BOUNDS.index(row["policy"])))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    command = f"python -m benchmarks.bounds --simulator {config.simulator} --out {config.out}"
+    _write(config.out, table.getvalue())
+    _write(config.out.with_suffix(".md"), f"{to_text(rows)}\n\nMade by `{command}`.\n")
+    print("\n".join(gaps(rows)))
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BoundsConfig, description=__doc__))

@@ -1,0 +1,226 @@
+"""Fitting: it learns what can be learned, resumes to the same weights, calibrates, and writes a simulator."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.simulator import fit
+from recsim_hrl.simulator.fit import (
+    FitConfig,
+    calibrate,
+    fit_response_model,
+    fit_simulator,
+    load_sequences,
+    log_loss,
+    split_sessions,
+)
+from recsim_hrl.simulator.sequences import Sequences
+from recsim_hrl.simulator.store import load_simulator
+from recsim_hrl.types import Catalogue
+
+ITEMS, LENGTH = 20, 20
+LIKED, DISLIKED = np.array([0.3, 0.5, 0.2]), np.array([0.95, 0.05, 0.0])  # response probabilities
+SMALL = FitConfig(passes=3, batch=400, held_out=0.2, kinds=4, hidden=16, learning_rate=2e-2, pool=10)
+
+
+def toy(sessions: int = 300, seed: int = 0) -> tuple[Sequences, torch.Tensor]:
+    """A market of two kinds of items; each user likes one of them, and the embedding tells the kind."""
+    generator = np.random.default_rng(seed)
+    kind = np.arange(ITEMS) % 2
+    embeddings = torch.tensor(np.where(kind == 1, 1.0, -1.0)[:, None] * [1.0, 0.5], dtype=torch.float32)
+    liked = generator.integers(0, 2, sessions)
+    items = generator.integers(0, ITEMS, (sessions, LENGTH))
+    probs = np.where((kind[items] == liked[:, None])[..., None], LIKED, DISLIKED)  # (sessions, LENGTH, R)
+    responses = (generator.random((sessions, LENGTH, 1)) >= probs.cumsum(-1)[..., :-1]).sum(-1)
+    offsets = np.arange(sessions + 1) * LENGTH
+    built = Sequences.build(items.ravel(), responses.ravel(), offsets, np.arange(sessions), np.arange(sessions))
+    return built, embeddings
+
+
+def entropy(probs: np.ndarray) -> float:
+    return float(-(probs[probs > 0] * np.log(probs[probs > 0])).sum())
+
+
+def quiet(_: str) -> None:
+    """Takes the lines of a fit."""
+
+
+def test_a_fit_finds_out_what_each_user_likes():
+    sequences, embeddings = toy(600)
+    model, history = fit_response_model(sequences, embeddings, SMALL, log=quiet)
+    fresh, _ = toy(200, seed=1)
+    base = entropy((LIKED + DISLIKED) / 2)
+    known = (entropy(LIKED) + entropy(DISLIKED)) / 2  # the loss of who knows what each user likes
+    loss = log_loss(model, embeddings, fresh, np.arange(200))
+    assert known < loss < base - 0.7 * (base - known)
+    assert len(history["passes"]) <= 3 and history["held_out_log_loss"] == pytest.approx(loss, abs=0.05)
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
+    sequences, embeddings = toy()
+    whole, whole_history = fit_response_model(sequences, embeddings, SMALL, log=quiet)
+    checkpoint = tmp_path / "fit"
+
+    def interrupt(line: str) -> None:
+        if line.startswith("pass 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_response_model(sequences, embeddings, SMALL, checkpoint, interrupt)
+    lines = []
+    resumed, history = fit_response_model(sequences, embeddings, SMALL, checkpoint, lines.append)
+    assert lines[0] == "resuming after pass 1"
+    assert history == whole_history
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    assert not checkpoint.exists()
+
+
+def test_a_fit_that_was_interrupted_after_stopping_early_does_not_train_on(tmp_path, monkeypatch):
+    sequences, embeddings = toy(40)
+    config = FitConfig(passes=5, patience=1, batch=400, kinds=2, hidden=4)
+    monkeypatch.setattr(fit, "log_loss", lambda *_, losses=iter([1.0, 2.0, 3.0, 4.0]): next(losses))
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "calibrate", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit_response_model(sequences, embeddings, config, tmp_path / "fit", quiet)
+    _, history = fit_response_model(sequences, embeddings, config, tmp_path / "fit", quiet)
+    assert [entry["held_out_log_loss"] for entry in history["passes"]] == [1.0, 2.0]
+    assert history["held_out_log_loss"] == 3.0  # the next number, so no pass came between
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_checkpoint_of_another_fit_is_not_taken(tmp_path):
+    sequences, embeddings = toy(60)
+    checkpoint = tmp_path / "fit"
+    with pytest.raises(KeyboardInterrupt):
+        fit_response_model(sequences, embeddings, SMALL, checkpoint, lambda line: line[5] == "2" and _interrupt())
+    assert checkpoint.is_file()
+    lines: list[str] = []
+    other = FitConfig(**{**vars(SMALL), "seed": 1})
+    fit_response_model(sequences, embeddings, other, checkpoint, lines.append)
+    assert lines[0].startswith("pass 1/3")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    sequences, embeddings = toy(20)
+    (tmp_path / "fit").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="fit: damaged checkpoint; delete it"):
+        fit_response_model(sequences, embeddings, SMALL, tmp_path / "fit", quiet)
+
+
+def test_the_best_pass_is_kept(monkeypatch):
+    sequences, embeddings = toy(60)
+    config = FitConfig(**{**vars(SMALL), "patience": 3})
+    first, _ = fit_response_model(sequences, embeddings, config, log=quiet)
+    # Held-out losses that get worse: the weights of the first pass must come back.
+    seen: list[torch.Tensor] = []
+
+    def worse(model, *_: object) -> float:
+        seen.append(model.head.weight.detach().clone())
+        return float(len(seen))
+
+    monkeypatch.setattr(fit, "log_loss", worse)
+    kept, _ = fit_response_model(sequences, embeddings, config, log=quiet)
+    assert torch.equal(kept.head.weight, seen[0]) and not torch.equal(seen[0], seen[2])
+
+
+def test_calibration_takes_back_a_wrong_scale_and_shift():
+    sequences, embeddings = toy()
+    model, _ = fit_response_model(sequences, embeddings, SMALL, log=quiet)
+    everyone = np.arange(len(sequences))
+    calibrate(model, embeddings, sequences, everyone)
+    good = log_loss(model, embeddings, sequences, everyone)
+    with torch.no_grad():
+        model.head.weight.mul_(2.0)
+        model.head.bias.copy_(model.head.bias * 2.0 + torch.tensor([0.0, 0.7, 0.3]))
+    assert log_loss(model, embeddings, sequences, everyone) > good + 0.02
+    scale = float(model.logit_scale)
+    calibrate(model, embeddings, sequences, everyone)
+    assert log_loss(model, embeddings, sequences, everyone) == pytest.approx(good, abs=1e-4)
+    assert float(model.logit_scale) == pytest.approx(scale / 2.0, rel=0.02)
+
+
+def test_log_loss_by_hand():
+    """An untrained model whose head is zero gives each of the three responses a third."""
+    sequences, embeddings = toy(10)
+    model, _ = fit_response_model(sequences, embeddings, FitConfig(passes=1, kinds=2, hidden=4), log=quiet)
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.zero_()
+        model.logit_shift.zero_()
+    assert log_loss(model, embeddings, sequences, np.arange(10)) == pytest.approx(math.log(3.0), abs=1e-6)
+
+
+def test_sessions_are_split_without_overlap_by_the_seed():
+    training, held = split_sessions(100, FitConfig(held_out=0.1))
+    assert len(held) == 10 and sorted([*training, *held]) == list(range(100))
+    assert split_sessions(100, FitConfig(held_out=0.1, seed=1))[1].tolist() != held.tolist()
+    assert [len(part) for part in split_sessions(2, FitConfig(held_out=0.9))] == [1, 1]
+    with pytest.raises(ValueError, match="got 1 sessions, allowed 2 or more"):
+        split_sessions(1, FitConfig())
+
+
+def toy_log(path, sessions: int, seed: int, timed: bool = True) -> InteractionLog:
+    sequences, embeddings = toy(sessions, seed)
+    rows = sessions * LENGTH
+    columns = {
+        "session_id": np.repeat(np.arange(sessions), LENGTH),
+        "step": np.tile(np.arange(LENGTH), sessions),
+        "user_id": np.repeat(np.arange(sessions) % 7, LENGTH),
+        "item_index": sequences.items,
+        "response": sequences.responses,
+    }
+    if timed:  # later sessions of the log came earlier
+        columns["timestamp"] = np.repeat(np.arange(sessions)[::-1] * 1000.0, LENGTH) + np.arange(rows) % LENGTH
+    ids = torch.arange(ITEMS) + 500
+    catalogue = Catalogue(ids, embeddings, torch.arange(ITEMS) % 2, torch.ones(ITEMS))
+    return InteractionLog.from_arrays(columns, catalogue, path)
+
+
+def test_visits_follow_the_timestamps_and_without_them_the_log(tmp_path):
+    timed = load_sequences(toy_log(tmp_path / "timed", 14, 0))
+    assert timed.previous.tolist() == [*range(7, 14), *[-1] * 7]
+    untimed = load_sequences(toy_log(tmp_path / "untimed", 14, 0, timed=False))
+    assert untimed.previous.tolist() == [*[-1] * 7, *range(7)]
+
+
+def test_fit_simulator_writes_what_it_returns(tmp_path):
+    log = toy_log(tmp_path / "log", 60, 0)
+    fitted = fit_simulator(log, tmp_path / "simulator", SMALL, name="toy", report=quiet)
+    loaded = load_simulator(tmp_path / "simulator")
+    assert loaded.name == "toy" and loaded.provenance == fitted.provenance
+    assert torch.equal(loaded.memories, fitted.memories)
+    assert loaded.provenance["log"]["impressions"] == 60 * LENGTH
+    assert loaded.provenance["fit"]["hidden"] == 16
+    assert len(loaded.visits) == SMALL.pool and loaded.catalogue.item_ids[0] == 500
+    assert int(loaded.item_counts.sum()) == 60 * LENGTH
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "simulator"]  # no checkpoint is left
+
+
+def test_simulators_of_one_seed_offer_the_same_candidates(tmp_path):
+    first = fit_simulator(toy_log(tmp_path / "a", 30, 0), tmp_path / "train", SMALL, report=quiet)
+    second = fit_simulator(toy_log(tmp_path / "b", 45, 1), tmp_path / "test", SMALL, report=quiet)
+    assert torch.equal(first.recall_order, second.recall_order)
+    assert first.recall_order.tolist() != list(range(ITEMS))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"passes": 0}, "fit passes: got 0"),
+        ({"pool": -3}, "fit pool: got -3"),
+        ({"held_out": 1.0}, "fit held_out: got 1.0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"weight_decay": -0.1}, "weight_decay=-0.1"),
+    ],
+)
+def test_impossible_settings(fields, message):
+    with pytest.raises(ValueError, match=message):
+        FitConfig(**fields)
