@@ -11,6 +11,9 @@ from typing import Literal
 Scalar = int | float | str | bool
 PresetName = Literal["quick", "full", "movielens"]
 
+MOVIELENS = Path("runs/movielens")
+"""Where ``benchmarks.movielens`` puts logs and simulators, which may not be shipped, unless it is told otherwise."""
+
 LOG_SEED = 11
 """Of the log that popularity and greedy learn from; no other log of the default market is written with it."""
 
@@ -138,7 +141,7 @@ def make_preset(name: PresetName) -> Preset:
         case "full":
             return Preset("full", _pair(sessions=1000), _entries(flat_steps=150_000, sb3_steps=150_000), seeds=5)
         case "movielens":
-            tasks = _pair(sessions=500, simulator="movielens")
+            tasks = _pair(sessions=500, simulator=str(MOVIELENS / "simulators" / "movielens"))
             return Preset("movielens", tasks, _entries(flat_steps=60_000, sb3_steps=60_000), seeds=3)
     raise ValueError(f"preset: got {name!r}, allowed 'quick', 'full' or 'movielens'")
 
@@ -151,19 +154,20 @@ def training_log(task: Task, folder: Path) -> Path:
         folder: Where logs are kept between sweeps.
 
     Returns:
-        A folder that ``InteractionLog.open`` reads.
+        A folder that ``InteractionLog.open`` reads: ``folder/<market>``, or its half ``train`` where it has one.
 
     Raises:
         ValueError: If the market's log is not there and cannot be made.
     """
     if task.simulator != "default":
-        path = folder / task.simulator
+        market = Path(task.simulator).name
+        path = folder / market
         if not path.exists():
             raise ValueError(
-                f"training log of {task.simulator!r}: got no folder {path}, and only the log of 'default' can be "
-                "generated; put the log that the train simulator was fitted on there"
+                f"training log of {market!r}: got no folder {path}, and only the log of 'default' can be "
+                "generated; put the log that the train simulator was fitted on there, or its halves train and test"
             )
-        return path
+        return path / "train" if (path / "train").is_dir() else path
     path = folder / f"default-{task.log_impressions}"
     if not path.exists():
         # Imported here: most runs need no log, and a worker should not pay for the world.

@@ -231,9 +231,12 @@ def _about(simulator: Simulator, folder: Path) -> dict[str, Any]:
     }
     path = folder / VALIDITY_JSON
     if path.is_file():
-        validity = json.loads(path.read_text(encoding="utf-8"))
-        if validity["simulator"]["data_sha256"] == provenance.get("data_sha256"):
-            about["targets"] = [str(Target.from_json(target)) for target in validity["targets"]]
+        try:
+            validity = json.loads(path.read_text(encoding="utf-8"))
+            if validity["simulator"]["data_sha256"] == provenance.get("data_sha256"):
+                about["targets"] = [str(Target.from_json(target)) for target in validity["targets"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: damaged report; evaluate the simulator again") from error
     return about
 
 

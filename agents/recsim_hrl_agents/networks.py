@@ -26,13 +26,40 @@ class ItemTable(nn.Module):
         """(B, D) embeddings of catalogue indices (B,)."""
         return self.table[torch.from_numpy(index + 1)]
 
-    def forward(self, observations: dict[str, np.ndarray], keys: tuple[str, ...]) -> Histories:
+    def forward(self, observations: dict[str, np.ndarray] | Histories, keys: tuple[str, ...]) -> Histories:
         """Windows (B, N, D) of ``keys``."""
         windows = {}
         for key in keys:
-            values = torch.from_numpy(observations[key])
+            values = torch.as_tensor(observations[key])
             windows[key] = self.table[values.long()] if self._observation == "item_ids" else values.float()
         return windows
+
+
+class DecayedMeans(nn.Module):
+    """Histories as means that weigh an item half as much every so many places back: no weights to learn.
+
+    Args:
+        keys: Histories to read.
+        embedding_dim: Width D of an item embedding.
+        history: Length N of a window.
+        half_lives: One mean of each history for each of these, in places.
+    """
+
+    def __init__(self, keys: tuple[str, ...], embedding_dim: int, history: int, half_lives: tuple[float, ...]) -> None:
+        super().__init__()
+        self.keys = keys
+        self.width = len(keys) * len(half_lives) * (embedding_dim + 1)
+        age = torch.arange(history - 1, -1, -1.0)  # (N,) the last place is the latest item
+        weights = 0.5 ** (age / torch.tensor(half_lives).unsqueeze(-1))  # (H, N)
+        self.register_buffer("weights", weights / weights.sum(-1, keepdim=True), persistent=False)
+
+    def forward(self, histories: Histories) -> Tensor:
+        """(B, width) means of windows (B, N, D), and how full the windows are."""
+        means = []
+        for key in self.keys:
+            present = (histories[key] != 0).any(-1, keepdim=True).float()  # (B, N, 1)
+            means.append(self.weights @ torch.cat([histories[key], present], -1))  # (B, H, D + 1)
+        return torch.cat(means, 1).flatten(1)
 
 
 class StateEncoder(nn.Module):

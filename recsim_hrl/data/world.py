@@ -148,7 +148,8 @@ class World:
         # of it covers; a click-bait item looks better than it is, so allure falls with quality.
         quality = normal(size)
         allure = -0.3 * quality + (1 - 0.3**2) ** 0.5 * normal(size)
-        self.quality, self.allure, self.price_score = (_uniform_trait(x) for x in (quality, allure, normal(size)))  # (I,)
+        drawn = (quality, allure, normal(size))
+        self.quality, self.allure, self.price_score = (_uniform_trait(trait) for trait in drawn)  # (I,) each
         usual = 10.0 + 90.0 * torch.rand(config.categories, generator=generator)
         price = (usual[self.category] * torch.exp(0.5 * self.price_score)).round(decimals=2)
         centres = torch.nn.functional.normalize(normal(config.categories, width), dim=-1) * 3.0

@@ -40,6 +40,7 @@ class Coverage:
         step = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
         recent = self._recent_goodness(sequences.items, step)
         self._goodness_edges = np.quantile(recent, _GOODNESS_QUANTILES)
+        self._goodness_edges[-1] += 1e-9  # the best itself is known, whatever the rounding of running sums
         cells = self._cells(sequences.items, sequences.responses, step)
         self._covered = np.bincount(cells, minlength=math.prod(_SHAPE)) >= enough
 

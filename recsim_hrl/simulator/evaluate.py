@@ -156,13 +156,17 @@ def evaluate_simulator(
     """
     config = config or EvaluationConfig()
     _check_same_items(simulator.catalogue, log.items, f"the simulator {simulator.name!r}", "evaluate it on its own log")
-    sequences, world = load_sequences(log), world_of(log)
+    world = world_of(log)
+    compares = config.fidelity and world is not None
+    if compares:
+        (fidelity or FidelityConfig()).check(len(simulator.catalogue))  # before the work and not after it
+    sequences = load_sequences(log)
     everyone = np.random.default_rng(config.seed).permutation(len(sequences))
     predictions = predict_log(simulator, sequences, world, np.sort(everyone[: config.sessions]))
     validity = measure(predictions, simulator.item_counts.numpy(), config.seed)
     report(str(validity))
     compared = None
-    if config.fidelity and world is not None:
+    if compares:
         compared = compare_values(simulator, world, fidelity, report, log_coverage(simulator, sequences))
     return Evaluation(
         {"name": simulator.name, "data_sha256": simulator.provenance.get("data_sha256")},

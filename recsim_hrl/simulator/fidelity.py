@@ -55,6 +55,15 @@ class FidelityConfig:
                 "of the longest length, so that an error can be told"
             )
 
+    def check(self, items: int) -> None:
+        """Raise ValueError for sessions that a catalogue of ``items`` is too small for."""
+        offered = min(self.candidates, items)
+        if max(self.lengths) > offered:
+            raise ValueError(
+                f"fidelity lengths: got {self.lengths} with {offered} candidates, allowed lengths up to the number of "
+                "candidates, as no item is shown twice; shorten the sessions"
+            )
+
 
 @dataclass(frozen=True)
 class PolicyValue:
@@ -146,12 +155,7 @@ def compare_values(
         coverage: What the log covers, to be told for each policy; None leaves it out.
     """
     config = config or FidelityConfig()
-    offered = min(config.candidates, len(simulator.catalogue))
-    if max(config.lengths) > offered:
-        raise ValueError(
-            f"fidelity lengths: got {config.lengths} with {offered} candidates, allowed lengths up to the number of "
-            "candidates, as no item is shown twice; shorten the sessions"
-        )
+    config.check(len(simulator.catalogue))
     candidates = simulator.recall_order[: config.candidates]
     learned, true = SimulatorMarket(simulator), WorldMarket(world, simulator.visits)
     values = []

@@ -89,7 +89,9 @@ def test_the_filter_never_reads_the_hidden_truth(world):
     state = belief.state
     other = Users(state.users.user_ids, state.users.taste + 3.0, state.users.trust - 2.0)
     swapped = type(belief)(type(state)(other, *list(vars(state).values())[1:]), belief.evidence)
-    torch.testing.assert_close(bayes.predict(swapped, torch.tensor([2, 9])), bayes.predict(belief, torch.tensor([2, 9])))
+    torch.testing.assert_close(
+        bayes.predict(swapped, torch.tensor([2, 9])), bayes.predict(belief, torch.tensor([2, 9]))
+    )
 
 
 def test_predictions_are_calibrated_on_the_worlds_own_users(world):

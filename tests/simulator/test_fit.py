@@ -82,7 +82,8 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
 def test_a_fit_that_was_interrupted_after_stopping_early_does_not_train_on(tmp_path, monkeypatch):
     sequences, embeddings = toy(40)
     config = FitConfig(passes=5, patience=1, batch=400, kinds=2, hidden=4)
-    monkeypatch.setattr(fit, "log_loss", lambda *_, losses=iter([1.0, 2.0, 3.0, 4.0]): next(losses))
+    losses = iter([1.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr(fit, "log_loss", lambda *_: next(losses))
     with monkeypatch.context() as patch:
         patch.setattr(fit, "calibrate", _interrupt)
         with pytest.raises(KeyboardInterrupt):

@@ -105,7 +105,7 @@ def test_update_leaves_the_old_memory_alone(embeddings):
 def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddings):
     codes = model_of().encode(embeddings)
     torch.testing.assert_close(codes.kinds.sum(-1), torch.ones(ITEMS))
-    assert codes.values.shape == (ITEMS, 4) and bool((codes.values[:, 0] == 1).all())
+    assert codes.values.shape == (ITEMS, model_of().config.values + 1) and bool((codes.values[:, 0] == 1).all())
     assert float(codes.values.abs().max()) <= 1.0
 
 

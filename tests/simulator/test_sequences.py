@@ -61,9 +61,7 @@ def test_cuts_hold_every_session_once_and_stay_within_the_size():
     generator = np.random.default_rng(0)
     lengths = generator.integers(1, 80, 300)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    sequences = Sequences.build(
-        np.zeros(offsets[-1]), np.zeros(offsets[-1]), offsets, np.arange(300), np.arange(300.0)
-    )
+    sequences = Sequences.build(np.zeros(offsets[-1]), np.zeros(offsets[-1]), offsets, np.arange(300), np.arange(300.0))
     for shuffled in (None, np.random.default_rng(1)):
         parts = sequences.cuts(np.arange(300), 2000, shuffled)
         assert sorted(np.concatenate(parts).tolist()) == list(range(300))

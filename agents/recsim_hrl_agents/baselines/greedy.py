@@ -11,7 +11,7 @@ from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.shown import ShownItems
 from recsim_hrl_agents.logged import LoggedSessions, Windows
 from recsim_hrl_agents.market import HISTORIES, Market
-from recsim_hrl_agents.networks import ItemTable
+from recsim_hrl_agents.networks import DecayedMeans, ItemTable
 
 USERS_PER_BLOCK = 8
 """Users scored at once: more, and the (users, candidates, hidden) products fall out of the processor's cache."""
@@ -60,30 +60,20 @@ class ResponseRanker(nn.Module):
 
     def __init__(self, embedding_dim: int, history: int, half_lives: tuple[float, ...], hidden: int) -> None:
         super().__init__()
-        age = torch.arange(history - 1, -1, -1.0)  # (N,) the last place is the latest item
-        weights = 0.5 ** (age / torch.tensor(half_lives).unsqueeze(-1))  # (H, N)
-        self.register_buffer("weights", weights / weights.sum(-1, keepdim=True), persistent=False)
-        reads = len(HISTORIES) * len(half_lives) * (embedding_dim + 1)
+        self.read = DecayedMeans(HISTORIES, embedding_dim, history, half_lives)
+        reads = self.read.width
         self.user_sum = nn.Linear(reads, hidden)
         self.user_product = nn.Linear(reads, hidden)
         self.item_sum = nn.Linear(embedding_dim, hidden)
         self.item_product = nn.Linear(embedding_dim, hidden)
         self.head = nn.Linear(hidden, R)
 
-    def read(self, histories: dict[str, Tensor]) -> Tensor:
-        """(B, reads) decayed means of windows (B, N, D), and how full the windows are."""
-        reads = []
-        for key in HISTORIES:
-            present = (histories[key] != 0).any(-1, keepdim=True).float()  # (B, N, 1)
-            reads.append(self.weights @ torch.cat([histories[key], present], -1))  # (B, H, D + 1)
-        return torch.cat(reads, 1).flatten(1)
-
     def encode(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Item features (..., hidden) that are added to the user's, and that multiply them; of items (..., D)."""
         return self.item_sum(items), self.item_product(items)
 
     def forward(self, reads: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits (..., R) of encoded items for users whose :meth:`read` (..., reads) broadcasts against them."""
+        """Logits (..., R) of encoded items for users whose ``read`` (..., reads) broadcasts against them."""
         added = self.user_sum(reads) + items[0]  # (..., hidden)
         hidden = torch.addcmul(added, self.user_product(reads), items[1])  # (..., hidden)
         return self.head(torch.relu(hidden))

@@ -22,10 +22,13 @@ from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
 from recsim_hrl_agents.loop import Curve, SessionTotals
 from recsim_hrl_agents.market import HISTORIES, Market
-from recsim_hrl_agents.networks import ItemTable
+from recsim_hrl_agents.networks import DecayedMeans, ItemTable
 
 SETTINGS_IN_LOG = ("n_updates", "learning_rate", "clip_range")
 """What SB3 logs beside its metrics."""
+
+HALF_LIVES = (2.0, 8.0)
+"""Of the means that the networks read, in items."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +109,18 @@ class TD3Config:
     """Hidden layers."""
 
 
-class ItemWindows(BaseFeaturesExtractor):
-    """Flat embeddings of item-id histories: what SB3 makes of embedding windows, at a 25th of the replay memory."""
+class HistoryMeans(BaseFeaturesExtractor):
+    """Decayed means of the three histories: a fifth of the width of SB3's own flattening, and no order to learn."""
 
-    def __init__(self, observation_space: spaces.Dict, embeddings: np.ndarray) -> None:
-        length = observation_space["browsed"].shape[0]
-        super().__init__(observation_space, len(HISTORIES) * length * embeddings.shape[1])
-        self._items = ItemTable(embeddings, "item_ids")
+    def __init__(self, observation_space: spaces.Dict, market: Market) -> None:
+        means = DecayedMeans(HISTORIES, market.embedding_dim, market.history, HALF_LIVES)
+        super().__init__(observation_space, means.width)
+        self._items = ItemTable(market.item_embeddings, market.observation)
+        self._means = means
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """(B, 3 N D) from (B, N) item ids each, which SB3 has turned into floats."""
-        windows = [self._items.table[observations[key].long()] for key in HISTORIES]  # each (B, N, D)
-        return torch.cat(windows, 1).flatten(1)
+        """(B, features) of item ids (B, N), which SB3 has turned into floats, or of embeddings (B, N, D)."""
+        return self._means(self._items(observations, HISTORIES))
 
 
 class SB3Agent(Agent):
@@ -154,11 +157,11 @@ class SB3Agent(Agent):
 
     def _policy(self) -> dict[str, Any]:
         """Arguments of the policy."""
-        policy: dict[str, Any] = {"net_arch": list(self.config.net_arch)}
-        if self.market.observation == "item_ids":
-            policy["features_extractor_class"] = ItemWindows
-            policy["features_extractor_kwargs"] = {"embeddings": self.market.item_embeddings}
-        return policy
+        return {
+            "net_arch": list(self.config.net_arch),
+            "features_extractor_class": HistoryMeans,
+            "features_extractor_kwargs": {"market": self.market},
+        }
 
     def learn(self, env: VectorEnv, steps: int, seed: int, curve: Curve) -> None:
         """SB3's own training loop; see :func:`recsim_hrl_agents.loop.train`."""
