@@ -35,7 +35,7 @@ from recsim_hrl.simulator.fit import FitConfig, fit_simulator
 from recsim_hrl.simulator.store import load_simulator
 from recsim_hrl.simulator.validity_report import write_validity
 
-FIT = FitConfig()
+FIT = FitConfig(passes=40, patience=8, learning_rate=2e-3, batch=2000, held_out=0.1, kinds=12, hidden=48)
 """Of both simulators; chosen by the held-out loss within the train half (docs/datasets/movielens.md)."""
 
 COMMAND = "python -m benchmarks.movielens SOURCE"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import tyro
 from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
@@ -205,7 +206,11 @@ _CLASSES = {
 
 def run(command: str, arguments: Sequence[str]) -> None:
     """Run ``command`` with its ``arguments``; exits with status 2 where they cannot be understood."""
-    tyro.cli(_CLASSES[command], prog=f"recsim-hrl {command}", args=list(arguments)).run()
+    chosen = tyro.cli(_CLASSES[command], prog=f"recsim-hrl {command}", args=list(arguments))
+    if not isinstance(chosen, Fit):
+        # Small tensors: a second thread only waits, for minutes where another program holds the other core.
+        torch.set_num_threads(1)
+    chosen.run()
 
 
 def _at_least(name: str, value: int, low: int) -> None:

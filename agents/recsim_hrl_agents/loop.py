@@ -49,17 +49,22 @@ class Curve:
         self._sessions: list[dict[str, np.ndarray]] = []
         self._metrics: list[dict[str, float]] = []
 
-    def add(self, env_steps: int, sessions: dict[str, np.ndarray], metrics: dict[str, float], last: bool) -> None:
-        """One step of the training; ``last`` closes the curve."""
+    def add(self, env_steps: int, sessions: dict[str, np.ndarray], metrics: dict[str, float]) -> None:
+        """One step of the training."""
         if len(sessions["length"]):
             self._sessions.append(sessions)
         if metrics:
             self._metrics.append(metrics)
         previous = self.records[-1]["env_steps"] if self.records else 0
-        if env_steps - previous >= self._every or last:
-            self._close(env_steps)
+        if env_steps - previous >= self._every:
+            self._record(env_steps)
 
-    def _close(self, env_steps: int) -> None:
+    def finish(self, env_steps: int) -> None:
+        """Record what came since the last record, at the end of the training."""
+        if not self.records or self.records[-1]["env_steps"] < env_steps:
+            self._record(env_steps)
+
+    def _record(self, env_steps: int) -> None:
         record: Record = {"env_steps": float(env_steps)}
         if self._sessions:
             for key in self._sessions[0]:
@@ -128,7 +133,8 @@ def train(
         if ended.any():
             agent.begin(ended)
         env_steps += env.num_envs
-        curve.add(env_steps, totals.add(rewards, infos, ended), metrics, last=env_steps >= steps)
+        curve.add(env_steps, totals.add(rewards, infos, ended), metrics)
+    curve.finish(env_steps)
     return curve.records
 
 

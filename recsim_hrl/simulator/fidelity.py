@@ -5,7 +5,9 @@ exploit the simulator itself, serve the same users with the same luck in both ma
 """
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -37,12 +39,14 @@ class FidelityConfig:
 
     lengths: tuple[int, ...] = (50, 200)
     """Session lengths in items."""
-    impressions: int = 100_000
+    impressions: int = 60_000
     """Impressions per policy, market and length; the number of users is this divided by the length."""
-    candidates: int = 1000
+    candidates: int = 500
     """Candidates offered."""
     seed: int = 1
     """Luck of the users."""
+    workers: int = 2
+    """Processes; each takes one session length at a time."""
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1:
@@ -79,6 +83,12 @@ class PolicyValue:
     simulator_orders: float
     coverage: float = float("nan")
     """Share of the policy's impressions in the simulator that are of a sort that the log covers."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.length:4d} items  {self.policy:24s} world {self.world:7.2f} ± {self.world_error:.2f}  "
+            f"simulator {self.simulator:7.2f} ± {self.simulator_error:.2f}  error {self.relative_error:+.1%}"
+        )
 
     @property
     def relative_error(self) -> float:
@@ -156,16 +166,35 @@ def compare_values(
     """
     config = config or FidelityConfig()
     config.check(len(simulator.catalogue))
+    jobs = [(simulator, world, config, length, coverage) for length in config.lengths]
+    values: list[PolicyValue] = []
+    if config.workers == 1 or len(jobs) == 1:
+        parts = map(_compare_at, *zip(*jobs, strict=True))
+    else:
+        with ProcessPoolExecutor(min(config.workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+            parts = list(pool.map(_compare_at, *zip(*jobs, strict=True)))
+    for part in parts:
+        for value in part:
+            log(str(value))
+        values += part
+    return Fidelity(tuple(values))
+
+
+def _compare_at(
+    simulator: Simulator, world: World, config: FidelityConfig, length: int, coverage: Coverage | None
+) -> list[PolicyValue]:
+    """The values of all policies in sessions of ``length`` items."""
+    torch.set_num_threads(1)  # one process per core: two threads each would wait for one another
     candidates = simulator.recall_order[: config.candidates]
     learned, true = SimulatorMarket(simulator), WorldMarket(world, simulator.visits)
+    users = torch.arange(max(1, config.impressions // length)) % len(simulator.visits)
     values = []
-    for length in config.lengths:
-        users = torch.arange(max(1, config.impressions // length)) % len(simulator.visits)
-        policies = fidelity_policies(simulator, world, candidates, length)
-        for policy in tqdm(policies, desc=f"policy values at {length} items", disable=None):
-            in_world = run_policy(true, policy, users, candidates, length, config.seed)
-            in_simulator = run_policy(learned, policy, users, candidates, length, config.seed)
-            value = PolicyValue(
+    policies = fidelity_policies(simulator, world, candidates, length)
+    for policy in tqdm(policies, desc=f"policy values at {length} items", disable=None):
+        in_world = run_policy(true, policy, users, candidates, length, config.seed)
+        in_simulator = run_policy(learned, policy, users, candidates, length, config.seed)
+        values.append(
+            PolicyValue(
                 policy.name,
                 length,
                 in_world.mean,
@@ -176,9 +205,5 @@ def compare_values(
                 float(in_simulator.orders.mean()),
                 float("nan") if coverage is None else coverage.share(in_simulator),
             )
-            values.append(value)
-            log(
-                f"{length:4d} items  {value.policy:24s} world {value.world:7.2f} ± {value.world_error:.2f}  "
-                f"simulator {value.simulator:7.2f} ± {value.simulator_error:.2f}  error {value.relative_error:+.1%}"
-            )
-    return Fidelity(tuple(values))
+        )
+    return values

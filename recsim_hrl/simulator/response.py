@@ -174,10 +174,12 @@ class ResponseModel(nn.Module):
         return self._respond(own, torch.cat(whole, -1), items.features[:, border:])
 
     def replay(self, codes: ItemCodes, items: Tensor, responses: Tensor) -> Tensor:
-        """Memory of users at the start of a visit, from the visit before: (U, P) items, NO_ITEM where none."""
-        memory = self.initial(len(items))
-        for place in range(items.shape[1]):
-            shown = items[:, place] != NO_ITEM
-            after = self.update(memory, codes[items[:, place].clamp_min(0)], responses[:, place])
-            memory = torch.where(shown[:, None, None], after, memory)
-        return self.cross_border(memory)
+        """Memory of users at the start of a visit, from the visit before: (U, P) items, right-aligned, NO_ITEM where
+        none. One matrix product in place of P updates."""
+        shown = codes[items.clamp_min(0)]
+        kinds = shown.kinds * (items != NO_ITEM).unsqueeze(-1)  # (U, P, K)
+        written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * shown.values.unsqueeze(-2)
+        age = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)  # (P,)
+        left = self.decays ** age.unsqueeze(-1)  # (P, H) what is left of each impression at the end
+        written = written.flatten(-2).unsqueeze(-2) * left.unsqueeze(-1)  # (U, P, H, channels)
+        return self.cross_border(torch.matmul(kinds.transpose(1, 2), written.flatten(-2)))

@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, soft_update
+from recsim_hrl_agents.networks import Actor, Critic, DecayedMeans, ItemTable, StateEncoder, soft_update
 
 
 def sigmoid(x):
@@ -73,3 +73,14 @@ def test_soft_update():
     torch.nn.init.constant_(source.weight, 3.0)
     soft_update(target, source, 0.25)
     assert target.weight.item() == 1.5
+
+
+def test_decayed_means_by_hand():
+    means = DecayedMeans(("clicked",), embedding_dim=2, history=3, half_lives=(1.0, 2.0))
+    window = torch.tensor([[[0.0, 0.0], [7.0, 14.0], [0.0, 7.0]]])  # empty, then two items
+    half_one = [7 * 2 / 7, (14 * 2 + 7 * 4) / 7, 6 / 7]  # weights 1, 2, 4 over 7; the last number is how full it is
+    root = 2**0.5
+    total = 1 + root + 2
+    half_two = [7 * root / total, (14 * root + 7 * 2) / total, (root + 2) / total]
+    assert means.width == 6
+    np.testing.assert_allclose(means({"clicked": window})[0].numpy(), half_one + half_two, rtol=1e-6)

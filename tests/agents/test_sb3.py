@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from recsim_hrl_agents import evaluate, train
+from recsim_hrl_agents import evaluate, make_agent, train
 from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
 from recsim_hrl_agents.baselines.sb3_agents import train_sb3
 from stable_baselines3 import PPO
@@ -97,6 +97,17 @@ def test_algorithms_find_the_best_item_of_each_context(circle, algorithm, steps,
     env = circle(32, action="item" if algorithm == "dqn" else "embedding")
     agent = train_sb3(algorithm, env, steps, seed=1, **settings)
     assert evaluate(agent, env, 64, seed=100).total_reward.mean() > 3.5  # the best earns 5, random choice 7 / 8
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo", "td3"])
+def test_embedding_and_item_id_observations_give_the_same_actions(session_env, algorithm):
+    action = "item" if algorithm == "dqn" else "embedding"
+    actions = []
+    for observation in ("embeddings", "item_ids"):
+        env = session_env(4, observation=observation, action=action)
+        observations, _ = env.reset(seed=3)
+        actions.append(make_agent(f"sb3-{algorithm}", env, seed=2).act(observations))
+    np.testing.assert_allclose(actions[0], actions[1], rtol=1e-5, atol=1e-6)
 
 
 def test_global_generators_are_left_alone_and_curves_are_recorded(session_env):

@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN, PPO, TD3, dqn, ppo, td3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
@@ -78,7 +78,11 @@ class PPOConfig:
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
     log_std_init: float = -1.0
-    """Logarithm of the initial standard deviation of embedding actions."""
+    """Logarithm of the initial standard deviation of embedding actions (with ``use_sde``, of its weights)."""
+    use_sde: bool = False
+    """Whether embedding actions explore by gSDE, noise that is a function of the state, in place of fresh noise."""
+    sde_sample_freq: int = 10
+    """Steps for which gSDE keeps its function. Orders need several like items in a row to be found."""
     net_arch: tuple[int, ...] = (128, 128)
     """Hidden layers."""
 
@@ -104,13 +108,16 @@ class TD3Config:
     gradient_steps: int = 1
     """Gradient updates each time."""
     action_noise: float = 0.2
-    """Standard deviation of Gaussian noise on actions scaled to [-1, 1]."""
+    """Standard deviation of the noise on actions scaled to [-1, 1]."""
+    noise_theta: float = 0.15
+    """How fast the Ornstein-Uhlenbeck noise forgets, per step; 1 draws each step anew. Orders need several like items
+    in a row to be found."""
     net_arch: tuple[int, ...] = (128, 128)
     """Hidden layers."""
 
 
 class HistoryMeans(BaseFeaturesExtractor):
-    """Decayed means of the three histories: a fifth of the width of SB3's own flattening, and no order to learn."""
+    """Decayed means of the three histories: a fifth of the width of SB3's own flattening."""
 
     def __init__(self, observation_space: spaces.Dict, market: Market) -> None:
         means = DecayedMeans(HISTORIES, market.embedding_dim, market.history, HALF_LIVES)
@@ -146,7 +153,10 @@ class SB3Agent(Agent):
         with _global_generators_kept():
             torch.manual_seed(seed)
             self.policy = self.policy_class(
-                market.observation_space, market.action_space, lambda _: self.config.learning_rate, **self._policy()
+                market.observation_space,
+                market.action_space,
+                lambda _: self.config.learning_rate,
+                **self._policy_alone(),
             )
 
     def _settings(self) -> dict[str, Any]:
@@ -163,6 +173,10 @@ class SB3Agent(Agent):
             "features_extractor_kwargs": {"market": self.market},
         }
 
+    def _policy_alone(self) -> dict[str, Any]:
+        """Arguments of the policy, those included that the algorithm passes on to it by itself."""
+        return self._policy()
+
     def learn(self, env: VectorEnv, steps: int, seed: int, curve: Curve) -> None:
         """SB3's own training loop; see :func:`recsim_hrl_agents.loop.train`."""
         vec_env = NativeVecEnv(env)
@@ -177,7 +191,7 @@ class SB3Agent(Agent):
             )
             model.policy.load_state_dict(self.policy.state_dict())
             vec_env.seed(seed)
-            model.learn(steps, callback=_CurveCallback(curve, steps))
+            model.learn(steps, callback=_CurveCallback(curve))
         self.policy = model.policy
 
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
@@ -197,10 +211,9 @@ class SB3Agent(Agent):
 class _CurveCallback(BaseCallback):
     """Feeds a learning curve from SB3's loop."""
 
-    def __init__(self, curve: Curve, steps: int) -> None:
+    def __init__(self, curve: Curve) -> None:
         super().__init__()
         self._curve = curve
-        self._steps = steps
         self._totals: SessionTotals | None = None
 
     def _on_step(self) -> bool:
@@ -215,8 +228,11 @@ class _CurveCallback(BaseCallback):
             for key, value in self.logger.name_to_value.items()
             if key.startswith("train/") and key.removeprefix("train/") not in SETTINGS_IN_LOG
         }
-        self._curve.add(self.num_timesteps, sessions, metrics, last=self.num_timesteps >= self._steps)
+        self._curve.add(self.num_timesteps, sessions, metrics)
         return True
+
+    def _on_training_end(self) -> None:
+        self._curve.finish(self.num_timesteps)
 
 
 @contextmanager
@@ -249,13 +265,20 @@ class PPOAgent(SB3Agent):
     algorithm = PPO
     policy_class = ppo.MultiInputPolicy
 
+    @property
+    def _use_sde(self) -> bool:
+        return self.config.use_sde and self.market.action == "embedding"
+
     def _settings(self) -> dict[str, Any]:
-        settings = super()._settings()
+        settings = super()._settings() | {"use_sde": self._use_sde}
         del settings["log_std_init"]
         return settings
 
     def _policy(self) -> dict[str, Any]:
         return super()._policy() | {"log_std_init": self.config.log_std_init}
+
+    def _policy_alone(self) -> dict[str, Any]:
+        return super()._policy_alone() | {"use_sde": self._use_sde}
 
 
 class TD3Agent(SB3Agent):
@@ -268,9 +291,13 @@ class TD3Agent(SB3Agent):
     action = "embedding"
 
     def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        deviation, theta = settings.pop("action_noise"), settings.pop("noise_theta")
+        # SB3's sigma is that of a step; the noise it adds up to should have the deviation that was asked for.
+        sigma = deviation * (1.0 - (1.0 - theta) ** 2) ** 0.5
         width = self.market.embedding_dim
-        noise = NormalActionNoise(np.zeros(width), np.full(width, self.config.action_noise))
-        return super()._settings() | {"action_noise": noise}
+        noise = OrnsteinUhlenbeckActionNoise(np.zeros(width), np.full(width, sigma), theta, dt=1.0)
+        return settings | {"action_noise": noise}
 
 
 def train_sb3(algorithm: str, env: VectorEnv, steps: int, seed: int = 0, **overrides: Any) -> SB3Agent:

@@ -1,0 +1,45 @@
+"""Tuning: equal budgets, the winner by hand, and trials that stay away from what benchmarks judge."""
+
+import dataclasses
+
+import pytest
+from recsim_hrl_agents import agent_class
+
+from benchmarks.tasks import make_preset
+from benchmarks.tuning import EVALUATION_SEED, TRIALS, TuningConfig, best_settings, trial_runs
+
+
+def test_every_agent_has_the_same_number_of_trials_of_the_same_length():
+    runs = trial_runs(TuningConfig(steps=1000))
+    assert {len(trials) for trials in TRIALS.values()} == {len(TRIALS["ddpg"])}
+    assert len(runs) == 2 * sum(map(len, TRIALS.values()))
+    assert {run.entry.steps for _, run in runs} == {1000}
+    for agent, trials in TRIALS.items():
+        for settings in trials:
+            agent_class(agent).config_class(**settings)
+
+
+def test_trials_meet_no_user_of_a_benchmark():
+    judged = range(EVALUATION_SEED, EVALUATION_SEED + 10_000)
+    for run in make_preset("full").runs():
+        assert run.training_seed + run.task.parallel < judged.start
+        assert run.task.evaluation_seed + run.task.sessions + run.task.parallel < judged.start
+    trained = {run.training_seed for _, run in trial_runs(TuningConfig())}
+    assert not trained & {run.training_seed for run in make_preset("full").runs()}
+
+
+def test_best_settings_by_hand():
+    def row(agent, trial, task, total):
+        return [agent, str(trial), task, "10", "{}", str(total), "0", "0", "1"]
+
+    rows = [row("a", 0, "short", 4), row("a", 0, "long", 20), row("a", 1, "short", 5), row("a", 1, "long", 10)]
+    rows += [row("a", 2, "short", 9)]  # not finished yet: only the short task counts towards the best total there
+    best = best_settings(rows)
+    assert best == {"a": (0, pytest.approx((4 / 9 + 1) / 2))}
+
+
+def test_the_configuration_reaches_the_runs():
+    runs = trial_runs(dataclasses.replace(TuningConfig(), agents=("greedy", "sb3-dqn"), simulator="mine", steps=20))
+    assert {run.task.simulator for _, run in runs} == {"mine"}
+    assert {run.entry.action for _, run in runs if run.entry.agent == "sb3-dqn"} == {"item"}
+    assert {dict(run.entry.settings)["impressions"] for _, run in runs if run.entry.agent == "greedy"} == {200}
