@@ -41,11 +41,11 @@ class BoundsConfig:
     """Name or folder of a simulator with the splits train and test."""
     out: Path = Path("benchmarks/results/bounds.csv")
     """The table, as CSV; the text table stands beside it."""
-    impressions: int = 60_000
+    impressions: int = 40_000
     """Impressions per policy; the number of sessions is this divided by the session length."""
     candidates: int = 1000
     """Candidates offered."""
-    rounds: int = 8
+    rounds: int = 6
     """Rounds of the planner's search."""
     workers: int = 2
     """Processes."""

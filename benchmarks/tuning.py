@@ -31,6 +31,9 @@ SEED = 90
 EVALUATION_SEED = 50_000_000
 """Of the first user that a trial is judged on."""
 
+_SDE = {"use_sde": True, "log_std_init": -2.0, "gae_lambda": 0.95, "batch_size": 1600}
+_FALLING = {"batch_size": 512, "exploration_fraction": 0.6}
+
 TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     "greedy": (
         {"hidden": 32, "learning_rate": 2e-3},
@@ -38,47 +41,37 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"hidden": 32, "learning_rate": 5e-3},
         {"hidden": 32, "learning_rate": 2e-3, "half_lives": (1.5, 4.0, 12.0)},
         {"hidden": 32, "learning_rate": 2e-3, "weight_decay": 1e-2},
-        {"hidden": 32, "learning_rate": 2e-3, "batch_size": 512},
-        {"hidden": 16, "learning_rate": 5e-3},
     ),
     "ddpg": (
-        {"n_step": 3, "gamma": 0.95, "actor_learning_rate": 1e-3},
-        {"n_step": 8, "gamma": 0.95, "actor_learning_rate": 1e-3},
-        {"n_step": 8, "gamma": 0.95, "actor_learning_rate": 3e-4, "batch_size": 256},
-        {"n_step": 5, "gamma": 0.95, "actor_learning_rate": 1e-3, "epsilon": 0.1, "noise": 0.5},
-        {"n_step": 8, "gamma": 0.98, "actor_learning_rate": 1e-3},
-        {"n_step": 16, "gamma": 0.98, "actor_learning_rate": 1e-3},
-        {"n_step": 8, "gamma": 0.98, "actor_learning_rate": 1e-3, "noise_correlation": 0.95},
+        {"n_step": 3, "gamma": 0.95},
+        {"n_step": 8, "gamma": 0.95},
+        {"n_step": 8, "gamma": 0.97},
+        {"n_step": 8, "gamma": 0.98},
+        {"n_step": 16, "gamma": 0.98},
     ),
     "sb3-dqn": (
         {"learning_rate": 5e-4, "gamma": 0.95},
-        {"learning_rate": 1e-3, "gamma": 0.95, "gradient_steps": 2},
         {"learning_rate": 1e-3, "gamma": 0.8},
-        {"learning_rate": 1e-3, "gamma": 0.9, "batch_size": 512, "net_arch": (64,)},
-        {"learning_rate": 3e-4, "gamma": 0.5, "batch_size": 512, "net_arch": (64,)},
-        {"learning_rate": 1e-3, "gamma": 0.5, "exploration_fraction": 0.6},
-        {"learning_rate": 2e-3, "gamma": 0.9, "batch_size": 512, "net_arch": (32,), "exploration_fraction": 0.6},
+        {"learning_rate": 1e-3, "gamma": 0.9, "net_arch": (64,)} | _FALLING,
+        {"learning_rate": 1e-3, "gamma": 0.5, "net_arch": (64,)} | _FALLING,
+        {"learning_rate": 2e-3, "gamma": 0.9, "net_arch": (32,)} | _FALLING,
     ),
     "sb3-ppo": (
-        {"learning_rate": 5e-4, "gamma": 0.95},
-        {"learning_rate": 1e-3, "gamma": 0.95},
-        {"learning_rate": 1e-3, "gamma": 0.98, "log_std_init": -0.5},
-        {"learning_rate": 1e-3, "gamma": 0.95, "n_steps": 25, "batch_size": 400, "n_epochs": 10},
-        {"learning_rate": 2e-3, "gamma": 0.9, "log_std_init": -1.5},
-        {"learning_rate": 5e-4, "gamma": 0.98, "use_sde": True, "log_std_init": -2.0},
-        {"learning_rate": 1e-3, "gamma": 0.95, "use_sde": True, "log_std_init": -1.5, "gae_lambda": 0.95},
+        {"learning_rate": 2e-4, "gamma": 0.95, "use_sde": False, "log_std_init": -1.0, "batch_size": 1600},
+        {"learning_rate": 1e-4, "gamma": 0.98} | _SDE,
+        {"learning_rate": 2e-4, "gamma": 0.98} | _SDE,
+        {"learning_rate": 2e-4, "gamma": 0.95} | _SDE,
+        {"learning_rate": 2e-4, "gamma": 0.95, "n_epochs": 10} | _SDE,
     ),
     "sb3-td3": (
         {"learning_rate": 5e-4, "gamma": 0.95, "noise_theta": 1.0},
-        {"learning_rate": 1e-3, "gamma": 0.95, "noise_theta": 1.0, "batch_size": 256, "gradient_steps": 2},
         {"learning_rate": 1e-3, "gamma": 0.98, "noise_theta": 0.15},
         {"learning_rate": 1e-3, "gamma": 0.95, "noise_theta": 0.15, "gradient_steps": 2, "action_noise": 0.3},
         {"learning_rate": 3e-4, "gamma": 0.98, "noise_theta": 0.15, "gradient_steps": 4, "batch_size": 256},
-        {"learning_rate": 5e-4, "gamma": 0.98, "noise_theta": 0.15, "action_noise": 0.5},
-        {"learning_rate": 1e-3, "gamma": 0.98, "noise_theta": 0.05, "action_noise": 0.3},
+        {"learning_rate": 5e-4, "gamma": 0.95, "noise_theta": 0.15, "action_noise": 0.5},
     ),
 }
-"""Settings that were tried, as many for each agent, the first being where it started."""
+"""Settings that were tried, as many for each agent."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class TuningConfig:
     """The table; trials that it holds are not repeated."""
     agents: tuple[str, ...] = tuple(TRIALS)
     """Agents to tune."""
-    steps: int = 30_000
+    steps: int = 50_000
     """Environment steps per trial of agents that act; those fitted on a log read ten times as many impressions."""
     impressions: int = 12_800
     """Items shown when a trial is judged: 256 short or 64 long sessions."""
