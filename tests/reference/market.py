@@ -36,4 +36,6 @@ def market(recall_order: tuple[int, ...] = (0, 1, 2, 3, 4)) -> Simulator:
     )
     visits = Visits(torch.tensor([7, 8, 9]), torch.tensor(VISITS), torch.tensor(VISIT_RESPONSES))
     model.eval().requires_grad_(False)
-    return Simulator("market", catalogue, model, visits, torch.tensor(recall_order), torch.zeros(5, 3, dtype=torch.int32), {})
+    return Simulator(
+        "market", catalogue, model, visits, torch.tensor(recall_order), torch.zeros(5, 3, dtype=torch.int32), {}
+    )
