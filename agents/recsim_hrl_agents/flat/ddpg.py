@@ -51,6 +51,11 @@ class DDPGConfig:
     noise_correlation: float = 0.85
     """Correlation of the noise from one step of a session to the next: 0.85 is that of Lillicrap et al. (DDPG, 2016;
     Ornstein-Uhlenbeck, theta = 0.15), 0 draws each step anew. Orders need several like items in a row to be found."""
+    final_noise: float = 0.2
+    """What ``noise`` falls to, linearly over ``noise_steps``. Noise also keeps a user from tiring of one kind of item:
+    with too much of it until the end, the policy without noise has never been tried."""
+    noise_steps: int = 40_000
+    """Environment steps over which the noise falls."""
     epsilon: float = 0.05
     """Share of exploring steps that show a uniformly random item instead."""
     real_target: bool = True
@@ -58,6 +63,9 @@ class DDPGConfig:
     rescale_virtual: bool = True
     """Whether the critic sees virtual actions at the length of an average item. The mapping (Eq. 9) ignores length,
     real items have similar lengths, and without this the actor drifts to corners where the critic saw no item."""
+    gradient_at_item: bool = True
+    """Whether the actor follows the critic's gradient at the item that its virtual action maps to, which is what the
+    critic knows, or at the virtual action itself, as in the paper (Eq. 19)."""
     relu_output: bool = False
     """Whether q passes a ReLU, as in the paper (Eq. 8)."""
     max_gradient_norm: float = 10.0
@@ -75,7 +83,7 @@ class DDPGConfig:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 to 1")
         if not 0 <= self.noise_correlation < 1:
             raise ValueError(f"DDPGConfig noise_correlation: got {self.noise_correlation}, allowed 0 to below 1")
-        for name in ("noise", "warmup_steps"):
+        for name in ("noise", "final_noise", "noise_steps", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 or more")
 
@@ -121,7 +129,7 @@ class DDPG(Agent):
         if not explore:
             return self._emit(virtual)
         length = np.linalg.norm(virtual, axis=-1, keepdims=True) / np.sqrt(virtual.shape[-1])  # (B, 1)
-        virtual = virtual + self.config.noise * length * self._next_noise(size)  # (B, D)
+        virtual = virtual + self._noise_scale() * length * self._next_noise(size)  # (B, D)
         epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
         random_items = self.market.candidate_embeddings[self._rng.integers(0, len(self._candidates), size)]  # (B, D)
         virtual = np.where(self._rng.random((size, 1)) < epsilon, random_items, virtual)  # (B, D)
@@ -132,6 +140,11 @@ class DDPG(Agent):
         self._buffer.cut(starting)
         if len(starting) == len(self._noise):
             self._noise[starting] = self._rng.standard_normal((int(starting.sum()), self._noise.shape[1]), np.float32)
+
+    def _noise_scale(self) -> float:
+        config = self.config
+        fallen = min(1.0, self._steps / config.noise_steps) if config.noise_steps else 1.0
+        return config.noise + fallen * (config.final_noise - config.noise)
 
     def _next_noise(self, size: int) -> np.ndarray:
         """(B, D) standard normal numbers, correlated over the steps of a session."""
@@ -169,8 +182,11 @@ class DDPG(Agent):
 
         virtual = self.actor(histories)  # (S, D)
         # The state is that of the critic before its step: encoding it again would cost a third of an update.
-        actor_q = self.critic.value(state.detach(), self._seen_by_critic(virtual))  # (S,)
-        self._descend(self._actor_optimizer, self.actor, -actor_q.mean())  # Eq. 19, at the virtual action
+        seen = self._seen_by_critic(virtual)  # (S, D)
+        if config.gradient_at_item:
+            seen = seen + (self._candidates[self._nearest(virtual.detach())] - seen).detach()  # (S, D)
+        actor_q = self.critic.value(state.detach(), seen)  # (S,)
+        self._descend(self._actor_optimizer, self.actor, -actor_q.mean())  # Eq. 19
 
         soft_update(self.target_actor, self.actor, config.tau)
         soft_update(self.target_critic, self.critic, config.tau)

@@ -1,0 +1,37 @@
+"""The simulators in the package: where they come from, and that the committed report is theirs and good."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from recsim_hrl.data.world import World, WorldConfig
+from recsim_hrl.simulator.fit import FitConfig
+from recsim_hrl.simulator.store import SPLITS, load_simulator
+
+REPORT = Path(__file__).parents[2] / "benchmarks" / "results" / "validity" / "validity.json"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_default_simulators_come_from_the_default_world_and_fit(split):
+    provenance = load_simulator("default", split).provenance
+    assert provenance["log"]["metadata"]["world"] == dataclasses.asdict(WorldConfig())
+    assert provenance["fit"] == dataclasses.asdict(FitConfig())
+    assert provenance["log"]["impressions"] > 3_900_000
+
+
+def test_both_splits_offer_the_items_of_the_world_in_one_order():
+    train, test = (load_simulator("default", split) for split in SPLITS)
+    torch.testing.assert_close(train.catalogue.embeddings, World().catalogue.embeddings)
+    assert torch.equal(train.recall_order, test.recall_order)
+    assert train.provenance["data_sha256"] != test.provenance["data_sha256"]
+
+
+def test_the_committed_report_is_of_this_simulator_and_meets_every_target():
+    report = json.loads(REPORT.read_text(encoding="utf-8"))
+    assert report["simulator"]["data_sha256"] == load_simulator("default", "train").provenance["data_sha256"]
+    assert len(report["targets"]) == 9
+    assert [target["name"] for target in report["targets"] if not target["is_met"]] == []
+    assert not report["log"]["is_fitted_to"]
