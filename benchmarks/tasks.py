@@ -137,12 +137,13 @@ def make_preset(name: PresetName) -> Preset:
     match name:
         case "quick":
             tasks = _pair(sessions=200, log_impressions=200_000)
-            return Preset("quick", tasks, _entries(12_000, 12_000, greedy_impressions=200_000), seeds=3)
+            return Preset("quick", tasks, _entries(6_400, 12_800, greedy_impressions=100_000), seeds=3)
         case "full":
-            return Preset("full", _pair(sessions=1000), _entries(flat_steps=150_000, sb3_steps=150_000), seeds=5)
+            entries = _entries(flat_steps=51_200, sb3_steps=51_200, greedy_impressions=500_000)
+            return Preset("full", _pair(sessions=400), entries, seeds=3)
         case "movielens":
-            tasks = _pair(sessions=500, simulator=str(MOVIELENS / "simulators" / "movielens"))
-            return Preset("movielens", tasks, _entries(flat_steps=60_000, sb3_steps=60_000), seeds=3)
+            tasks = _pair(sessions=200, simulator=str(MOVIELENS / "simulators" / "movielens"))
+            return Preset("movielens", tasks, _entries(20_000, 20_000, greedy_impressions=50_000), seeds=3)
     raise ValueError(f"preset: got {name!r}, allowed 'quick', 'full' or 'movielens'")
 
 

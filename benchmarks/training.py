@@ -20,8 +20,12 @@ from benchmarks.records import RunRecord, package_versions
 from benchmarks.tasks import Entry, Run, training_log
 from recsim_hrl.data.log import InteractionLog
 
-CURVE_POINTS = 20
-"""Points of a learning curve."""
+CHECKPOINTS = 8
+"""Points of a learning curve; at each the agent as it stands is judged on users of the train simulator."""
+VALIDATION_IMPRESSIONS = 12_800
+"""Items shown when a checkpoint is judged: 256 short or 64 long sessions."""
+VALIDATION_SEED = 20_000_000
+"""Of the first user that a checkpoint is judged on; no training or evaluation user comes near."""
 
 
 def make_env(run: Run, split: str) -> VectorEnv:
@@ -93,9 +97,35 @@ def _learn(agent: Agent, run: Run, env: VectorEnv, logs: Path) -> list[tuple[int
     if agent.learns_from == "log":
         agent.fit(_logged(run, logs, env))
         return []
-    every = max(1, run.entry.steps // CURVE_POINTS)
-    records = train(agent, env, run.entry.steps, run.training_seed, record_every=every)
-    return [(int(point["env_steps"]), point["total_reward"]) for point in records if "total_reward" in point]
+    return _train_and_keep_the_best(agent, run, env)
+
+
+def _train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tuple[int, float]]:
+    """Train, and leave the agent at its best checkpoint: what it learns last is not always what it learned best.
+
+    Checkpoints are judged without exploring, on the train simulator and on users apart from all others. The same for
+    every agent that learns by acting.
+    """
+    judge, judging = make_agent(run.entry.agent, env, seed=0, **dict(run.entry.settings)), make_env(run, "train")
+    sessions = max(1, VALIDATION_IMPRESSIONS // run.task.session_length)
+    curve: list[tuple[int, float]] = []
+    best: dict[str, torch.Tensor] = {}
+
+    def check(point: dict[str, float]) -> None:
+        weights = {name: value.detach().clone() for name, value in agent.tensors().items()}
+        judge.load_tensors(weights)
+        value = float(evaluate(judge, judging, sessions, VALIDATION_SEED).total_reward.mean())
+        if not curve or value > max(reward for _, reward in curve):
+            best.clear()
+            best.update(weights)
+        curve.append((int(point["env_steps"]), value))
+
+    try:
+        train(agent, env, run.entry.steps, run.training_seed, check, max(1, run.entry.steps // CHECKPOINTS))
+    finally:
+        judging.close()
+    agent.load_tensors(best)
+    return curve
 
 
 def _logged(run: Run, logs: Path, env: VectorEnv) -> LoggedSessions:

@@ -3,8 +3,9 @@
     python -m benchmarks.tuning
 
 Learns and judges on the ``train`` simulator alone, on users that no benchmark run meets, one seed per trial. A trial
-is played in short and in long sessions, and the settings with the best mean of both, each relative to the best trial
-of the same agent there, are the ones to use. Stop it whenever you like: finished trials are not repeated.
+is played in short and in long sessions; the best settings are those with the best mean of both, each relative to the
+best trial of the same agent there. Stop it whenever you like: finished trials are not repeated. What else was tried,
+and how far the table is complete, is told in docs/agents/index.md.
 """
 
 import dataclasses
@@ -31,6 +32,7 @@ SEED = 90
 EVALUATION_SEED = 50_000_000
 """Of the first user that a trial is judged on."""
 
+_VIRTUAL = {"gradient_at_item": False, "final_noise": 1.0}
 _SDE = {"use_sde": True, "log_std_init": -2.0, "gae_lambda": 0.95, "batch_size": 1600}
 _FALLING = {"batch_size": 512, "exploration_fraction": 0.6}
 
@@ -43,11 +45,11 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"hidden": 32, "learning_rate": 2e-3, "weight_decay": 1e-2},
     ),
     "ddpg": (
-        {"n_step": 3, "gamma": 0.95},
-        {"n_step": 8, "gamma": 0.95},
-        {"n_step": 8, "gamma": 0.97},
-        {"n_step": 8, "gamma": 0.98},
-        {"n_step": 16, "gamma": 0.98},
+        {"n_step": 3, "gamma": 0.95} | _VIRTUAL,
+        {"n_step": 8, "gamma": 0.95} | _VIRTUAL,
+        {"n_step": 8, "gamma": 0.97} | _VIRTUAL,
+        {"n_step": 8, "gamma": 0.98} | _VIRTUAL,
+        {"n_step": 16, "gamma": 0.98} | _VIRTUAL,
     ),
     "sb3-dqn": (
         {"learning_rate": 5e-4, "gamma": 0.95},

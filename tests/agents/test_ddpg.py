@@ -67,7 +67,7 @@ def test_target_is_reward_plus_discounted_value_of_the_real_next_item(circle):
 
 def test_actions_stay_in_the_action_space_and_keep_their_direction(session_env):
     env = session_env(64)
-    agent = make_agent("ddpg", env, warmup_steps=0, epsilon=0.0, noise=5.0)
+    agent = make_agent("ddpg", env, warmup_steps=0, epsilon=0.0, noise=5.0, final_noise=5.0)
     observations, _ = env.reset(seed=0)
     actions = agent.act(observations, explore=True)
     assert actions.dtype == np.float32 and env.action_space.contains(actions)
@@ -90,6 +90,29 @@ def test_noise_is_correlated_within_a_session_and_renewed_between_sessions(sessi
     assert correlation(second[~starting], third[~starting]) == pytest.approx(0.8, abs=0.04)
     assert correlation(second[starting], third[starting]) == pytest.approx(0.0, abs=0.06)
     assert third.std() == pytest.approx(1.0, abs=0.03)
+
+
+def test_noise_falls_linearly(session_env):
+    agent = make_agent("ddpg", session_env(2), noise=1.0, final_noise=0.2, noise_steps=100)
+    scales = []
+    for agent._steps in (0, 25, 100, 5000):
+        scales.append(agent._noise_scale())
+    assert scales == pytest.approx([1.0, 0.8, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("gradient_at_item", [True, False])
+def test_the_actor_follows_the_critic_at_the_item_or_at_the_virtual_action(circle, gradient_at_item):
+    env = circle(32)
+    agent = make_agent("ddpg", env, seed=1, gradient_at_item=gradient_at_item, actor_learning_rate=1e-9, **SMALL)
+    train(agent, env, 640, seed=1)
+    asked = []
+    agent.critic.value = lambda state, actions: (
+        asked.append(actions) or type(agent.critic).value(agent.critic, state, actions)
+    )
+    agent._learn()
+    actions = asked[-1].detach()  # the actor's, the last that the critic was asked about
+    is_item = (torch.cdist(actions, torch.from_numpy(env.item_embeddings)) < 1e-5).any(-1)
+    assert is_item.all() if gradient_at_item else not is_item.any()
 
 
 def test_training_is_reproducible_and_leaves_global_generators_alone(session_env):

@@ -63,23 +63,23 @@ class DQNConfig:
 class PPOConfig:
     """Settings of SB3's PPO (embedding or item actions); names are SB3's."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-4
     """Adam step size."""
-    gamma: float = 0.95
+    gamma: float = 0.98
     """Discount of one step."""
     n_steps: int = 50
     """Steps of each sub-environment per rollout."""
-    batch_size: int = 640
+    batch_size: int = 1600
     """Transitions per gradient update."""
     n_epochs: int = 5
     """Passes over each rollout."""
-    gae_lambda: float = 0.9
+    gae_lambda: float = 0.95
     """Weight of longer returns in the advantage."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    log_std_init: float = -1.0
+    log_std_init: float = -2.0
     """Logarithm of the initial standard deviation of embedding actions (with ``use_sde``, of its weights)."""
-    use_sde: bool = False
+    use_sde: bool = True
     """Whether embedding actions explore by gSDE, noise that is a function of the state, in place of fresh noise."""
     sde_sample_freq: int = 10
     """Steps for which gSDE keeps its function. Orders need several like items in a row to be found."""
@@ -91,9 +91,9 @@ class PPOConfig:
 class TD3Config:
     """Settings of SB3's TD3 (embedding actions); names are SB3's."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Adam step size."""
-    gamma: float = 0.95
+    gamma: float = 0.98
     """Discount of one step."""
     tau: float = 0.01
     """Share of the networks that the target networks take over at each update."""
@@ -190,9 +190,9 @@ class SB3Agent(Agent):
                 **self._settings(),
             )
             model.policy.load_state_dict(self.policy.state_dict())
+            self.policy = model.policy  # so that whoever watches the training sees the weights of the moment
             vec_env.seed(seed)
             model.learn(steps, callback=_CurveCallback(curve))
-        self.policy = model.policy
 
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
