@@ -22,8 +22,8 @@ from recsim_hrl.data.log import InteractionLog
 
 CHECKPOINTS = 8
 """Points of a learning curve; at each the agent as it stands is judged on users of the train simulator."""
-VALIDATION_IMPRESSIONS = 12_800
-"""Items shown when a checkpoint is judged: 256 short or 64 long sessions."""
+VALIDATION_SHARE = 4
+"""Judging a checkpoint shows a quarter as many items as the whole training (51,200 steps: 256 short sessions)."""
 VALIDATION_SEED = 20_000_000
 """Of the first user that a checkpoint is judged on; no training or evaluation user comes near."""
 
@@ -107,7 +107,7 @@ def _train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tup
     every agent that learns by acting.
     """
     judge, judging = make_agent(run.entry.agent, env, seed=0, **dict(run.entry.settings)), make_env(run, "train")
-    sessions = max(1, VALIDATION_IMPRESSIONS // run.task.session_length)
+    sessions = max(8, run.entry.steps // VALIDATION_SHARE // run.task.session_length)
     curve: list[tuple[int, float]] = []
     best: dict[str, torch.Tensor] = {}
 

@@ -47,7 +47,7 @@ class Generate:
     """Draws the visits: who comes, what is shown, how they respond."""
     confounded: bool = False
     """Let the logging policy follow the users' hidden taste: what is then learned from the log is wrong (see
-    docs/validity.md)."""
+    docs/simulator.md)."""
 
     def run(self) -> None:
         _at_least("impressions", self.impressions, 1)

@@ -2,7 +2,7 @@
 
 It acts on what the log records and on nothing else: the clicks of the visit so far, the category of the last item,
 and fixed scores of items. (A logger that acts on the users' hidden taste confounds the log. That case is kept as
-``BehaviourConfig(confounded=True)``; docs/validity.md shows what it does to a simulator.)
+``BehaviourConfig(confounded=True)``; docs/simulator.md says what it does to a simulator.)
 
 A *tactic* chooses a category, staying with the last one with some probability and otherwise by a softmax over the
 visit's clicks, then an item of that category by a softmax over one of four item scores. Users meet several tactics

@@ -50,33 +50,59 @@ class WorldConfig:
     """Draws the items and the users."""
     # What makes a user click.
     click_bias: float = -1.99
+    """Click logit of an average item for an average user."""
     click_cap: float = 0.5
+    """Nobody clicks more than this share of what is shown."""
     click_allure: float = 0.7
+    """Weight of an item's allure."""
     click_interest: float = 0.6
+    """Weight of interest in the category."""
     click_consideration: float = 1.0
+    """Weight of consideration of the category."""
     click_tired: float = 0.5
+    """Weight of tiredness of the category."""
     click_trust: float = 0.8
+    """Weight of trust."""
     # What makes a click an order.
     order_bias: float = -6.0
+    """Logit of an order given a click, without consideration."""
     order_cap: float = 0.6
+    """Share of clicks that can become orders at the most."""
     order_quality: float = 0.9
+    """Weight of an item's quality."""
     order_taste: float = 0.5
+    """Weight of taste; in the click logit it is 1."""
     order_consideration: float = 4.2
+    """Weight of consideration: what makes orders worth preparing."""
     order_intent: float = 0.8
+    """Weight of purchase intent."""
     order_tired: float = 0.5
+    """Weight of tiredness."""
     order_trust: float = 0.7
+    """Weight of trust."""
     order_price: float = 0.4
+    """Weight of a price above the category's usual."""
     # How the user changes.
     presence_decay: float = 0.75
+    """What an impression leaves of the older recent-impression counts."""
     presence_half: float = 2.0
+    """Recent-impression count at which consideration is half of its largest."""
     fatigue_decay: float = 0.95
+    """The same decay for the longer count that tiredness grows with."""
     fatigue_free: float = 7.0
+    """Count that does not tire yet: eight to ten impressions in a row."""
     interest_decay: float = 0.95
+    """What an impression leaves of interest."""
     intent_decay: float = 0.985
+    """What an impression leaves of purchase intent."""
     intent_kept: float = 0.25
+    """What an order leaves of the intent in its category."""
     trust_decay: float = 0.99
+    """What an impression leaves of trust's distance from where it began."""
     trust_step: float = 0.2
+    """How far a click moves trust, per unit of quality minus allure."""
     trust_span: float = 1.6
+    """How far trust can move at the most, in both directions."""
 
     def __post_init__(self) -> None:
         if self.items < self.categories or self.categories < 2:
