@@ -69,12 +69,14 @@ def test_a_sweep_that_is_stopped_goes_on_from_there(tmp_path, fake, make_run, en
     script = tmp_path / "stopped.py"
     script.write_text(
         textwrap.dedent(f"""
-        import functools, pathlib
+        import functools, pathlib, signal
         import fake_execute
         from benchmarks.sweep import sweep
         from benchmarks.tasks import Entry, Run, Task
 
         if __name__ == "__main__":
+            # A shell's background jobs are born deaf to Ctrl-C, and so would be a test run started as one.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             task = Task("short", "Fake-v0", session_length=5, sessions=4)
             # The costliest runs come first: seeds 0 and 1 end, seeds 2 and 3 hang.
             runs = [(Run(task, Entry("fake", steps=100 - seed), seed), f"{{seed:016x}}") for seed in range(4)]
