@@ -49,7 +49,7 @@ class Rewards:
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean session reward while training, of one run."""
+    """Mean session reward at each checkpoint of one run."""
 
     task: str
     agent: str

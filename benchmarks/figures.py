@@ -77,7 +77,7 @@ def _bound_lines(axes: Axes, bounds: Sequence[SummaryRow]) -> None:
 
 
 def draw_curves(curves: Sequence[Curve], path: Path) -> None:
-    """One panel for each task: session reward while training; the mean of the seeds and their range."""
+    """One panel for each task: session reward at each checkpoint; the mean of the seeds and their range."""
     tasks = list(dict.fromkeys(curve.task for curve in curves))
     agents = list(dict.fromkeys(curve.agent for curve in curves))
     figure = Figure(figsize=(5.4 * len(tasks), 3.8), layout="constrained")
@@ -89,7 +89,7 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
         axes.set_xlabel("environment steps of training")
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("session reward while exploring\n(train simulator; band: range of seeds)")
+    panels[0].set_ylabel("session reward at each checkpoint\n(train simulator; band: range of seeds)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(agents), frameon=False, fontsize=9)
     _save(figure, path)

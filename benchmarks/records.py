@@ -41,7 +41,7 @@ class RunRecord:
     order_rewards: tuple[float, ...]
     """(U,) order reward of each evaluation session, in the same order."""
     curve: tuple[tuple[int, float], ...] = ()
-    """(environment step, mean session reward while training) pairs."""
+    """(environment step, mean session reward of the checkpoint) pairs."""
     versions: tuple[tuple[str, str], ...] = ()
     """(package, version) pairs that the run was made with."""
 
