@@ -82,9 +82,7 @@ def markdown(summary: Summary, has_curves: bool) -> str:
         head, *body = (f"| {' | '.join(row)} |" for row in table)
         blocks.append("\n".join([f"## {title}", "", head, "|---" * len(table[0]) + "|", *body]))
     if has_curves:
-        blocks.append(
-            "## Learning\n\n![Session reward at each checkpoint](learning_curves.png)"
-        )
+        blocks.append("## Learning\n\n![Session reward at each checkpoint](learning_curves.png)")
     blocks += [_legend(summary), f"Made by:\n\n```\n{summary.about.command}\n```"]
     return "\n\n".join(blocks) + "\n"
 
