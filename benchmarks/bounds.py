@@ -6,9 +6,6 @@ The greedy oracles know the user completely (in the world: taste, trust and all)
 planner knows as much and values tomorrow. Its weights are tuned on one half of the users; all values are of the other.
 """
 
-import csv
-import io
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import torch
 import tyro
 
+from benchmarks.aggregate import write_csv, write_text
 from benchmarks.bounds_table import COLUMNS
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, Values, WorldMarket, run_policy
@@ -144,21 +142,10 @@ def main(config: BoundsConfig) -> None:
             rows += part
             print(to_text(part), flush=True)
     rows.sort(key=lambda row: (markets.index(row["market"]), row["task"] != "short", BOUNDS.index(row["policy"])))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
     command = f"python -m benchmarks.bounds --simulator {config.simulator} --out {config.out}"
-    _write(config.out, table.getvalue())
-    _write(config.out.with_suffix(".md"), f"{to_text(rows)}\n\nMade by `{command}`.\n")
+    write_csv(config.out, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
+    write_text(config.out.with_suffix(".md"), f"{to_text(rows)}\n\nMade by `{command}`.\n")
     print("\n".join(gaps(rows)))
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 if __name__ == "__main__":
