@@ -17,7 +17,11 @@ COLUMNS = (
     "total_reward_high",
     "click_reward",
     "order_reward",
+    "true_reward",
+    "true_reward_low",
+    "true_reward_high",
 )
+"""``true_reward``: what a policy of a simulator earns from the same users in the true world; empty where unknown."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""The core of RecSession: pure batched functions on tensors, the one place where its behaviour is written.
+"""The core of RecSession: batched functions on tensors of ``B`` users, the one place where its behaviour is written.
 
-Every function maps tensors of ``B`` users to tensors of ``B`` users and changes nothing. A user's session depends on
+Every function but ``transition`` (and ``step``, which ends with it) leaves the state as it is; ``transition`` writes
+into it, as a copy of all users at every step would cost more than the step. A user's session depends on
 (seed, episode) and on the actions, never on who else is in the batch. Floating-point sums, however, do depend on the
 batch: a matrix product of one row and of a thousand rows round differently, near 1e-6. Where such a difference could
 change an integer (which item is nearest, which response is drawn), the call is made again in float64, where the
@@ -8,8 +9,6 @@ difference is near 1e-15 and no longer matters. So items and responses are equal
 and the probabilities to 1e-5.
 """
 
-import copy
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recsim_hrl import random
-from recsim_hrl.simulator.response import ItemCodes, ResponseModel
+from recsim_hrl.simulator.recurrence import Items, Memory, Recurrence
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
 
@@ -85,46 +84,41 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class SessionState:
-    """``B`` users in the middle of their sessions."""
+    """``B`` users in the middle of their sessions. ``transition`` and ``put`` write into its tensors."""
 
     seed: Tensor  # (B,) int64
     episode: Tensor  # (B,) int64, sessions played before under this seed
-    step: Tensor  # (B,) int64, items shown so far
+    step: Tensor  # (B, 1) int64, items shown so far
     user: Tensor  # (B,) int64, index into the simulator's pool
-    memory: Tensor  # (B, K, W) float32, what the response model keeps of the user
+    counts: Tensor  # (B, 1 + K, W) float32, what the response model keeps of the user (see recurrence.Memory)
+    written: Tensor  # (B, 1 + K) int64
     shown: Tensor  # (B, C) bool, candidates shown in this session
-    histories: Tensor  # (3, B, N) int64, catalogue indices, most recent last, NO_ITEM where empty
-    counts: Tensor  # (B, R) int64, responses of this session
+    rings: Tensor  # (B, 3, N + 1) int64, histories: catalogue indices plus one, 0 where empty, as ring buffers
+    ends: Tensor  # (B, 3) int64, the place of each ring that is written next, after its most recent item
+    responses: Tensor  # (B, R) int64, how often each was given in this session
     draws: Tensor  # (B, T) float32, uniform numbers that select the responses
     noise: Tensor  # (B, T, R) float32, noise on the logits; (B, 0, R) without noise
 
     @property
-    def browsed(self) -> Tensor:
-        """(B, N) the last items shown."""
-        return self.histories[0]
+    def memory(self) -> Memory:
+        """The response model's part."""
+        return Memory(self.counts, self.written)
 
     @property
-    def clicked(self) -> Tensor:
-        """(B, N) the last items clicked or ordered."""
-        return self.histories[1]
-
-    @property
-    def ordered(self) -> Tensor:
-        """(B, N) the last items ordered."""
-        return self.histories[2]
+    def histories(self) -> Tensor:
+        """(B, 3, N) browsed, clicked and ordered items: catalogue indices plus one, most recent last, 0 where empty."""
+        length = self.rings.shape[-1]
+        places = torch.arange(1, length, device=self.rings.device) + self.ends.unsqueeze(-1)  # (B, 3, N)
+        return self.rings.gather(-1, places.remainder_(length))
 
     def take(self, rows: Tensor) -> "SessionState":
-        """The users at ``rows`` (b,)."""
-        parts = {name: value[:, rows] if name == "histories" else value[rows] for name, value in vars(self).items()}
-        return SessionState(**parts)
+        """A copy of the users at ``rows`` (b,)."""
+        return SessionState(*(value[rows] for value in vars(self).values()))
 
-    def put(self, rows: Tensor, other: "SessionState") -> "SessionState":
-        """This state with the users at ``rows`` (b,) replaced by those of ``other``."""
-        parts = {
-            name: value.index_copy(1 if name == "histories" else 0, rows, getattr(other, name))
-            for name, value in vars(self).items()
-        }
-        return SessionState(**parts)
+    def put(self, rows: Tensor, other: "SessionState") -> None:
+        """Replace the users at ``rows`` (b,) by those of ``other``."""
+        for name, value in vars(self).items():
+            value.index_copy_(0, rows, getattr(other, name))
 
 
 @dataclass(frozen=True)
@@ -134,6 +128,15 @@ class Outcome:
     item: Tensor  # (B,) int64 catalogue index of the item shown
     response: Tensor  # (B,) int64
     reward: Tensor  # (B,) float64
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a step reads: the items, and two rows of each user's memory."""
+
+    items: Items
+    rows: Tensor  # (B, 2)
+    counts: Tensor  # (B, 2, W)
 
 
 class SessionCore:
@@ -159,20 +162,21 @@ class SessionCore:
         self.simulator, self.config, self.device = simulator, config, torch.device(device)
         self.bound = catalogue.embedding_bound
         self.candidates = simulator.recall_order[:size].to(device)  # (C,)
-        self.model = _frozen(simulator.model, torch.float32, device)
-        self.memories = simulator.memories.to(device)  # (U, K, W)
-        self.codes = _convert(simulator.codes[simulator.recall_order[:size]], torch.float32, device)  # (C, ...)
-        self._exact_model = _frozen(simulator.model, torch.float64, device)
-        self._exact_codes = _convert(self.codes, torch.float64, device)
+        codes = simulator.codes[simulator.recall_order[:size]]
+        self.model = Recurrence(simulator.model, config.session_length, torch.float32, device)
+        self._exact_model = Recurrence(simulator.model, config.session_length, torch.float64, device)
+        self._items, self._exact_items = self.model.items(codes), self._exact_model.items(codes)  # (C, ...)
+        self._start = simulator.memories.counts.to(device)  # (U, 1 + K, W)
         embeddings = catalogue.embeddings.to(device)
         directions = nn.functional.normalize(embeddings[self.candidates].double(), dim=-1, eps=1e-300)
         self._exact_directions = directions  # (C, D)
         self._directions = directions.float()  # (C, D)
         self._padded = torch.cat([torch.zeros_like(embeddings[:1]), embeddings])  # (1 + I, D)
-        # A row per history, a column per response: does the item enter the history?
-        self._enters = torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1]], dtype=torch.bool, device=device)
+        # A row per response, a column per history: does the item enter the history?
+        self._enters = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1]], device=device)  # (R, 3)
+        self._responses = torch.arange(R, device=device)
         self._rewards = torch.tensor(config.rewards, dtype=torch.float64, device=device)  # (R,)
-        self._histories = self._initial_histories().to(device)  # (3, U, N)
+        self._histories = self._initial_histories().to(device)  # (U, 3, N + 1)
 
     def __deepcopy__(self, memo: dict) -> "SessionCore":
         return self  # immutable, so copies of an environment share it
@@ -183,10 +187,10 @@ class SessionCore:
     @property
     def users(self) -> int:
         """Size of the pool of users."""
-        return len(self.memories)
+        return len(self._start)
 
     def _initial_histories(self) -> Tensor:
-        """Histories of every user of the pool, from the visit before: (3, U, N)."""
+        """Rings of every user of the pool, from the visit before: (U, 3, N + 1), the place written next is the last."""
         visits, length = self.simulator.visits, self.config.history
         enters = (
             visits.items != NO_ITEM,
@@ -196,10 +200,10 @@ class SessionCore:
         histories = []
         for inside in enters:
             order = inside.int().argsort(dim=1, stable=True)  # (U, P) those that enter last, in their order
-            items = torch.where(inside, visits.items, NO_ITEM).gather(1, order)  # (U, P)
-            empty = torch.full((len(items), length), NO_ITEM)
-            histories.append(torch.cat([empty, items], 1)[:, -length:])
-        return torch.stack(histories)
+            items = torch.where(inside, visits.items + 1, 0).gather(1, order)  # (U, P)
+            empty = items.new_zeros((len(items), length))
+            histories.append(torch.cat([empty, items, empty[:, :1]], 1)[:, -length - 1 :])
+        return torch.stack(histories, 1)
 
     @torch.no_grad()
     def initial(self, seeds: Tensor, episodes: Tensor, users: Tensor | None = None) -> SessionState:
@@ -225,12 +229,14 @@ class SessionCore:
         return SessionState(
             seed=seeds,
             episode=episodes,
-            step=torch.zeros_like(seeds),
+            step=torch.zeros_like(seeds).unsqueeze(1),
             user=user,
-            memory=self.memories[user],
+            counts=self._start[user],
+            written=torch.zeros((size, self._start.shape[1]), dtype=torch.int64, device=self.device),
             shown=torch.zeros((size, len(self.candidates)), dtype=torch.bool, device=self.device),
-            histories=self._histories[:, user],
-            counts=torch.zeros((size, R), dtype=torch.int64, device=self.device),
+            rings=self._histories[user],
+            ends=torch.full((size, len(HISTORIES)), self.config.history, device=self.device),
+            responses=torch.zeros((size, R), dtype=torch.int64, device=self.device),
             draws=draws,
             noise=noise,
         )
@@ -238,12 +244,12 @@ class SessionCore:
     @torch.no_grad()
     def observe(self, state: SessionState) -> dict[str, Tensor] | Tensor:
         """What an agent sees: histories (B, N, D) or item ids (B, N) by name, or all of them flat in one (B, ...)."""
-        seen = state.histories + 1  # (3, B, N), 0 where empty
+        seen = state.histories  # (B, 3, N)
         if self.config.observation == "embeddings":
-            seen = self._padded[seen]  # (3, B, N, D)
+            seen = nn.functional.embedding(seen, self._padded)  # (B, 3, N, D)
         if self.config.flat:
-            return seen.transpose(0, 1).flatten(1)
-        return dict(zip(HISTORIES, seen, strict=True))
+            return seen.flatten(1)
+        return dict(zip(HISTORIES, seen.unbind(1), strict=True))
 
     @torch.no_grad()
     def choose(self, state: SessionState, action: Tensor) -> Tensor:
@@ -262,7 +268,8 @@ class SessionCore:
             if not bool((action.abs() <= self.bound + ROUNDING).all()):
                 raise ValueError(self._complaint(action))
             return self._nearest(action, state.shown)
-        if not bool(((action >= 0) & (action < len(self.candidates))).all()):
+        low, high = action.aminmax()
+        if low < 0 or high >= len(self.candidates):
             raise ValueError(self._complaint(action))
         repeated = state.shown.gather(1, action.unsqueeze(1)).squeeze(1)  # (B,)
         if not bool(repeated.any()):
@@ -293,63 +300,66 @@ class SessionCore:
         return nearest.index_copy(0, rows, cosines.masked_fill_(shown[rows], -torch.inf).argmax(1))
 
     @torch.no_grad()
-    def respond(self, state: SessionState, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities (B, R) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
-
-        The state must not be terminal.
-        """
-        draw = state.draws.gather(1, state.step.unsqueeze(1)).squeeze(1)  # (B,)
-        probs = self._probs(self.model, self.codes[chosen], state)  # (B, R)
-        response = random.sample(probs, draw)  # (B,)
-        to_edge = (probs.cumsum(-1)[:, :-1] - draw.unsqueeze(1)).abs().amin(1)  # (B,)
-        rows = (to_edge < CLOSE_DRAW).nonzero().squeeze(1)  # (b,)
-        if len(rows):
-            exact = self._probs(self._exact_model, self._exact_codes[chosen[rows]], state.take(rows))  # (b, R)
-            response = response.index_copy(0, rows, random.sample(exact, draw[rows].double()))
-        return probs, response
-
-    def _probs(self, model: ResponseModel, codes: ItemCodes, state: SessionState) -> Tensor:
-        items = ItemCodes(codes.kinds.unsqueeze(1), codes.values.unsqueeze(1), codes.features.unsqueeze(1))
-        logits = model.logits(state.memory.to(codes.kinds.dtype), items).squeeze(1)  # (B, R)
-        if state.noise.shape[1]:
-            logits = logits + state.noise[torch.arange(len(logits), device=self.device), state.step]
-        return logits.softmax(-1)
+    def read(self, state: SessionState, chosen: Tensor) -> Read:
+        """What the response model needs to know of the users (B,) and of the ``chosen`` candidates (B,)."""
+        items = self._items.take(chosen)
+        rows = self.model.rows(items.row)  # (B, 2)
+        return Read(items, rows, self.model.read(state.memory, rows, state.step))
 
     @torch.no_grad()
-    def transition(self, state: SessionState, chosen: Tensor, responses: Tensor) -> SessionState:
-        """The users after they saw the ``chosen`` candidates (B,) and gave ``responses`` (B,)."""
-        items = self.candidates[chosen].expand(len(HISTORIES), -1).unsqueeze(-1)  # (3, B, 1)
-        moved = torch.cat([state.histories[..., 1:], items], -1)  # (3, B, N)
-        return dataclasses.replace(
-            state,
-            step=state.step + 1,
-            memory=self.model.update(state.memory, self.codes[chosen], responses),
-            shown=state.shown.scatter(1, chosen.unsqueeze(1), True),
-            histories=torch.where(self._enters[:, responses].unsqueeze(-1), moved, state.histories),
-            counts=state.counts + nn.functional.one_hot(responses, R),
-        )
+    def respond(self, state: SessionState, chosen: Tensor, read: Read | None = None) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, R) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
+
+        The state must not be terminal. ``read`` saves reading again what was read before.
+        """
+        read = read or self.read(state, chosen)
+        draw = state.draws.gather(1, state.step)  # (B, 1)
+        noise = self._noise(state)
+        logits = self.model.logits(read.counts, read.items.hidden)
+        probs = (logits if noise is None else logits + noise).softmax(-1)  # (B, R)
+        edges = probs.cumsum(-1)[:, :-1] - draw  # (B, R - 1), from the draw
+        response = (edges <= 0).sum(1)  # (B,)
+        distance = edges.abs()
+        if bool(distance.min() < CLOSE_DRAW):
+            rows = (distance < CLOSE_DRAW).any(1).nonzero().squeeze(1)  # (b,)
+            logits = self._exact_model.logits(read.counts[rows].double(), self._exact_items.hidden[chosen[rows]])
+            exact = (logits if noise is None else logits + noise[rows]).softmax(-1)  # (b, R)
+            response.index_copy_(0, rows, random.sample(exact, draw[rows, 0].double()))
+        return probs, response
+
+    def _noise(self, state: SessionState) -> Tensor | None:
+        """(B, R) noise on the logits of this step, if there is any."""
+        if state.noise.shape[1] == 0:
+            return None
+        return state.noise.gather(1, state.step.unsqueeze(-1).expand(-1, 1, R)).squeeze(1)
+
+    @torch.no_grad()
+    def transition(self, state: SessionState, chosen: Tensor, responses: Tensor, read: Read | None = None) -> None:
+        """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,); ``read`` is used up."""
+        read = read or self.read(state, chosen)
+        self.model.write(state.memory, read.rows, state.step, read.counts, read.items, responses)
+        state.shown.scatter_(1, chosen.unsqueeze(1), True)
+        # The item goes to the next place of every ring; where it does not enter, the place stays the next one.
+        shown = (self.candidates.index_select(0, chosen) + 1).view(-1, 1, 1).expand(-1, len(HISTORIES), 1)
+        state.rings.scatter_(2, state.ends.unsqueeze(-1), shown)
+        state.ends.add_(self._enters.index_select(0, responses)).remainder_(state.rings.shape[-1])
+        state.responses.add_(responses.unsqueeze(1) == self._responses)
+        state.step.add_(1)
 
     def terminal(self, state: SessionState) -> Tensor:
         """(B,) whether the session has reached its length."""
-        return state.step >= self.config.session_length
+        return state.step.squeeze(1) >= self.config.session_length
 
     @torch.no_grad()
-    def step(self, state: SessionState, action: Tensor) -> tuple[SessionState, Outcome]:
+    def step(self, state: SessionState, action: Tensor) -> Outcome:
         """Show what ``action`` asks for, draw the response, move on: ``choose``, ``respond``, ``transition``."""
         chosen = self.choose(state, action)  # (B,)
-        _, response = self.respond(state, chosen)  # (B,)
-        outcome = Outcome(self.candidates[chosen], response, self._rewards[response])
-        return self.transition(state, chosen, response), outcome
+        read = self.read(state, chosen)
+        _, response = self.respond(state, chosen, read)  # (B,)
+        self.transition(state, chosen, response, read)
+        return Outcome(self.candidates.index_select(0, chosen), response, self._rewards.index_select(0, response))
 
     def reward_parts(self, counts: Tensor) -> dict[str, Tensor]:
         """Rewards (B,) that ``counts`` (B, R) of responses add up to: in total, from clicks and from orders."""
         paid = counts * self._rewards  # (B, R)
         return {"total_reward": paid.sum(-1), "click_reward": paid[:, CLICK], "order_reward": paid[:, ORDER]}
-
-
-def _frozen(model: ResponseModel, dtype: torch.dtype, device: str | torch.device) -> ResponseModel:
-    return copy.deepcopy(model).to(device=device, dtype=dtype).eval().requires_grad_(False)
-
-
-def _convert(codes: ItemCodes, dtype: torch.dtype, device: str | torch.device) -> ItemCodes:
-    return ItemCodes(*(part.to(device=device, dtype=dtype) for part in vars(codes).values()))

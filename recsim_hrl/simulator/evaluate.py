@@ -183,7 +183,7 @@ def evaluate_simulator(
 def log_coverage(simulator: Simulator, sequences: Sequences) -> Coverage:
     """What ``sequences`` covers, with the goodness of items as the simulator sees it."""
     users = torch.arange(min(_ORDER_USERS, len(simulator.visits)))
-    goodness = item_order(SimulatorMarket(simulator), users).order  # (I,)
+    goodness = item_order(SimulatorMarket(simulator, steps=1), users).order  # (I,)
     return Coverage(sequences, simulator.catalogue.categories.numpy(), goodness.numpy())
 
 

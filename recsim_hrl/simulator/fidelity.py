@@ -41,8 +41,8 @@ class FidelityConfig:
     """Session lengths in items."""
     impressions: int = 60_000
     """Impressions per policy, market and length; the number of users is this divided by the length."""
-    candidates: int = 500
-    """Candidates offered."""
+    candidates: int = 1000
+    """Candidates offered, as many as the environments offer by default."""
     seed: int = 1
     """Luck of the users."""
     workers: int = 2
@@ -132,7 +132,7 @@ class Fidelity:
 
 def fidelity_policies(simulator: Simulator, world: World, candidates: Tensor, length: int) -> list[Policy]:
     """Ten policies of which the last four exploit the simulator."""
-    learned = SimulatorMarket(simulator)
+    learned = SimulatorMarket(simulator, length)
     users = torch.arange(len(simulator.visits))
     return [
         random_policy(),
@@ -144,7 +144,7 @@ def fidelity_policies(simulator: Simulator, world: World, candidates: Tensor, le
         greedy_policy("simulator_click_greedy", learned, click_value),
         greedy_policy("simulator_reward_greedy", learned, reward_value),
         greedy_policy("simulator_order_greedy", learned, lambda probs: probs[..., ORDER]),
-        tune_planner("simulator_planner", learned, users, candidates[::4], length, rounds=4, population=12),
+        tune_planner("simulator_planner", learned, users, candidates[::4], length),
     ]
 
 
@@ -186,7 +186,7 @@ def _compare_at(
     """The values of all policies in sessions of ``length`` items."""
     torch.set_num_threads(1)  # one process per core: two threads each would wait for one another
     candidates = simulator.recall_order[: config.candidates]
-    learned, true = SimulatorMarket(simulator), WorldMarket(world, simulator.visits)
+    learned, true = SimulatorMarket(simulator, length), WorldMarket(world, simulator.visits)
     users = torch.arange(max(1, config.impressions // length)) % len(simulator.visits)
     values = []
     policies = fidelity_policies(simulator, world, candidates, length)

@@ -43,7 +43,7 @@ class FitConfig:
     pool: int = 4000
     """Initial users kept with the simulator."""
     kinds: int = 24
-    """Soft item kinds of the response model."""
+    """Item kinds of the response model."""
     hidden: int = 96
     """Width of the response model."""
     seed: int = 0
@@ -148,8 +148,8 @@ def fit_response_model(
         # Asked before a pass and not after it, so that a fit that resumes here stops like one that never paused.
         if _is_stale(history, config.patience):
             break
-        train_loss = _one_pass(model, optimizer, scheduler, sequences, embeddings, training, config, number)
-        held_loss = log_loss(model, embeddings, sequences, held)
+        train_loss = _one_pass(model.train(), optimizer, scheduler, sequences, embeddings, training, config, number)
+        held_loss = log_loss(model.eval(), embeddings, sequences, held)
         history.append({"pass": number + 1, "train_log_loss": train_loss, "held_out_log_loss": held_loss})
         log(f"pass {number + 1}/{config.passes}: log-loss {train_loss:.5f}, held out {held_loss:.5f}")
         best.offer(held_loss, model)

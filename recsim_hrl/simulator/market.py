@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsim_hrl import random
 from recsim_hrl.data.world import World
+from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, Catalogue, Visits
 
@@ -33,7 +34,7 @@ class Market(Protocol):
         """(B, C, R) response probabilities of ``items``, (C,) for all users alike or (B, C)."""
 
     def update(self, state: Any, items: Tensor, responses: Tensor) -> Any:
-        """State after one impression of ``items`` (B,) answered with ``responses`` (B,)."""
+        """State after one impression of ``items`` (B,) answered with ``responses`` (B,); the old one is used up."""
 
 
 class WorldMarket:
@@ -55,25 +56,33 @@ class WorldMarket:
 class SimulatorMarket:
     """The learned users of a simulator."""
 
-    def __init__(self, simulator: Simulator, visits: Visits | None = None) -> None:
-        self.model, self.codes, self.catalogue = simulator.model, simulator.codes, simulator.catalogue
-        self.memories = (
-            simulator.memories if visits is None else self.model.replay(self.codes, visits.items, visits.responses)
-        )
+    def __init__(self, simulator: Simulator, steps: int) -> None:
+        self.catalogue, self.start = simulator.catalogue, simulator.memories
+        self.model = Recurrence(simulator.model, steps)
+        self.items = self.model.items(simulator.codes)
 
-    def initial(self, users: Tensor) -> Tensor:
-        return self.memories[users]
+    def initial(self, users: Tensor) -> "Users":
+        return Users(self.start.take(users))
 
-    def probs(self, state: Tensor, items: Tensor) -> Tensor:
-        if items.ndim == 2:
-            return torch.softmax(self.model.logits(state, self.codes[items]), -1)
-        codes = self.codes[items]
+    def probs(self, state: "Users", items: Tensor) -> Tensor:
         # A thousand candidates for a few users stay in the processor's cache: twice as fast as all users at once.
-        parts = [torch.softmax(self.model.logits(part, codes), -1) for part in state.split(_CACHE_USERS)]
-        return torch.cat(parts)
+        size = _CACHE_USERS if items.ndim == 1 else len(items)
+        offered = self.items[items]
+        parts = [self.model.all_logits(part, state.step, offered) for part in state.memory.split(size)]
+        return torch.cat(parts).softmax(-1)
 
-    def update(self, state: Tensor, items: Tensor, responses: Tensor) -> Tensor:
-        return self.model.update(state, self.codes[items], responses)
+    def update(self, state: "Users", items: Tensor, responses: Tensor) -> "Users":
+        self.model.update(state.memory, state.step, self.items[items], responses)
+        state.step += 1
+        return state
+
+
+@dataclass
+class Users:
+    """Learned users, all at the same step of their sessions."""
+
+    memory: Memory
+    step: int = 0
 
 
 @dataclass

@@ -1,12 +1,12 @@
 """The response model: probabilities of skip, click and order, given the session so far and a candidate item.
 
-The user state is a table of decayed counts. Each impression adds one to the counts of its *kind* (a learned soft
-assignment of the item) under its response, on ``time_scales`` different time scales, each with its own learned
-decay; beside the plain count stand ``values`` learned item values (what was good, what was loud). A candidate reads
-the counts of its own kind and the counts over all kinds, and a small network turns them and the item's features into
-three logits. This is attention to the items shown so far whose weights fall geometrically with age, so it has two
-equal forms: a linear recurrence (one cheap update per impression, used to simulate) and a matrix product over the
-whole session (used to fit). ``tests/simulator/test_response.py`` holds the two against each other.
+The user state is a table of decayed counts. Each impression adds one to the counts of its *kind* (learned: one of
+``kinds``) under its response, on ``time_scales`` different time scales, each with its own learned decay; beside the
+plain count stand ``values`` learned item values (what was good, what was loud). A candidate reads the counts of its own
+kind and the counts over all kinds, and a small network turns them and the item's features into three logits. This is
+attention to the items shown so far whose weights fall geometrically with age, so it has two equal forms: a matrix
+product over the whole session, used to fit, here; and a linear recurrence, used to simulate, in
+:mod:`recsim_hrl.simulator.recurrence`.
 
 At the border between two visits of a user each time scale keeps a learned share (``carry``): tiredness is forgotten,
 taste is not.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recsim_hrl.types import NO_ITEM, R
+from recsim_hrl.types import R
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ResponseConfig:
     embedding_dim: int = 50
     """Width of an item embedding."""
     kinds: int = 24
-    """Soft item kinds that counts are kept for."""
+    """Item kinds that counts are kept for."""
     values: int = 4
     """Learned item values that are summed beside the plain count."""
     half_lives: tuple[float, ...] = (1.5, 4.0, 8.0, 16.0, 40.0, 400.0)
@@ -58,7 +58,7 @@ class ResponseConfig:
 class ItemCodes:
     """What the model knows of items, computed once per catalogue."""
 
-    kinds: Tensor  # (..., K) non-negative, sums to 1
+    kinds: Tensor  # (..., K) one-hot
     values: Tensor  # (..., 1 + V), the first is 1
     features: Tensor  # (..., F)
 
@@ -98,47 +98,27 @@ class ResponseModel(nn.Module):
         """(H,) what the border between two visits leaves of the counts."""
         return torch.sigmoid(self.carry_logits)
 
-    def _count_unit(self) -> Tensor:
+    def count_unit(self) -> Tensor:
         """(H * channels,) brings counts of every time scale near 1 before they enter the network."""
         unit = (1.0 - self.decays).clamp_min(0.02) * 2.0
         return unit.repeat_interleave(self.config.channels)
 
     def encode(self, embeddings: Tensor) -> ItemCodes:
-        """Codes of items with ``embeddings`` (..., D)."""
-        kinds = torch.softmax(self.to_kinds(embeddings), -1)  # (..., K)
+        """Codes of items with ``embeddings`` (..., D).
+
+        An item is of its most likely kind. While the model learns, the gradient is that of the likelihoods
+        (straight-through), so that items can change sides.
+        """
+        likely = torch.softmax(self.to_kinds(embeddings), -1)  # (..., K)
+        kinds = torch.nn.functional.one_hot(likely.argmax(-1), self.config.kinds).to(likely.dtype)
+        if self.training:
+            kinds = kinds + likely - likely.detach()
         values = torch.tanh(self.to_values(embeddings))  # (..., V)
         values = torch.cat([torch.ones_like(values[..., :1]), values], -1)  # (..., 1 + V)
         return ItemCodes(kinds, values, self.to_features(embeddings))
 
-    def initial(self, size: int) -> Tensor:
-        """Memory of ``size`` users who have seen nothing: (B, K, H * channels)."""
-        width = self.config.time_scales * self.config.channels
-        return torch.zeros((size, self.config.kinds, width), device=self.head.weight.device)
-
-    def update(self, memory: Tensor, item: ItemCodes, responses: Tensor) -> Tensor:
-        """Memory after one impression of ``item`` (B, ...) with ``responses`` (B,); returns a new tensor."""
-        written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * item.values.unsqueeze(-2)  # (B, R, 1 + V)
-        written = written.flatten(-2).repeat(1, self.config.time_scales)  # (B, H * channels)
-        decays = self.decays.repeat_interleave(self.config.channels)  # (H * channels,)
-        return torch.addcmul(memory * decays, item.kinds.unsqueeze(-1), written.unsqueeze(-2))
-
-    def cross_border(self, memory: Tensor) -> Tensor:
-        """Memory at the start of the user's next visit."""
-        return memory * self.carry.repeat_interleave(self.config.channels)
-
-    def logits(self, memory: Tensor, items: ItemCodes) -> Tensor:
-        """Calibrated logits (B, C, R) of candidates ``items`` (C, ...) or (B, C, ...)."""
-        whole = memory.sum(-2, keepdim=True)  # (B, 1, H * channels)
-        memory = memory * self._count_unit()
-        # The product of three is associative; the cheaper order depends on the number of candidates.
-        if items.kinds.shape[-2] > self.config.kinds:
-            own = torch.matmul(items.kinds, self.read_own(memory))  # (B, C, hidden)
-        else:
-            own = self.read_own(torch.matmul(items.kinds, memory))  # (B, C, hidden)
-        return self._respond(own, whole, items.features)
-
     def _respond(self, own: Tensor, whole: Tensor, features: Tensor) -> Tensor:
-        hidden = own + self.read_all(whole * self._count_unit()) + self.read_item(features)
+        hidden = own + self.read_all(whole * self.count_unit()) + self.read_item(features)
         hidden = torch.nn.functional.silu(hidden)  # (B, C, hidden)
         hidden = torch.nn.functional.silu(self.middle(hidden)) + hidden
         return self.head(hidden) * self.logit_scale + self.logit_shift
@@ -170,16 +150,5 @@ class ResponseModel(nn.Module):
             weight = weight * (1.0 - crossed + crossed * carry)
             own.append(torch.bmm(same_kind * weight, written))  # (B, L - border, channels)
             whole.append(torch.matmul(weight, written))
-        own = self.read_own(torch.cat(own, -1) * self._count_unit())  # (B, L - border, hidden)
+        own = self.read_own(torch.cat(own, -1) * self.count_unit())  # (B, L - border, hidden)
         return self._respond(own, torch.cat(whole, -1), items.features[:, border:])
-
-    def replay(self, codes: ItemCodes, items: Tensor, responses: Tensor) -> Tensor:
-        """Memory of users at the start of a visit, from the visit before: (U, P) items, right-aligned, NO_ITEM where
-        none. One matrix product in place of P updates."""
-        shown = codes[items.clamp_min(0)]
-        kinds = shown.kinds * (items != NO_ITEM).unsqueeze(-1)  # (U, P, K)
-        written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * shown.values.unsqueeze(-2)
-        age = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)  # (P,)
-        left = self.decays ** age.unsqueeze(-1)  # (P, H) what is left of each impression at the end
-        written = written.flatten(-2).unsqueeze(-2) * left.unsqueeze(-1)  # (U, P, H, channels)
-        return self.cross_border(torch.matmul(kinds.transpose(1, 2), written.flatten(-2)))

@@ -20,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
 
@@ -52,10 +53,10 @@ class Simulator:
             return self.model.encode(self.catalogue.embeddings)
 
     @cached_property
-    def memories(self) -> Tensor:
-        """(U, K, W) the memory of each user of the pool at the start of the session."""
-        with torch.no_grad():
-            return self.model.replay(self.codes, self.visits.items, self.visits.responses)
+    def memories(self) -> Memory:
+        """The memory of each user of the pool (U, ...) at the start of the session."""
+        recurrence = Recurrence(self.model, steps=1)
+        return recurrence.replay(recurrence.items(self.codes), self.visits.items, self.visits.responses)
 
 
 def save_simulator(simulator: Simulator, path: str | Path) -> Path:

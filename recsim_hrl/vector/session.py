@@ -82,7 +82,10 @@ class SessionBatch:
                 new_episodes[row] = 0
         chosen = torch.tensor([self._check_user(user) for user in users])  # (b,)
         fresh = self.core.initial(torch.from_numpy(new_seeds[rows]), torch.from_numpy(new_episodes[rows]), chosen)
-        self.state = fresh if len(rows) == self.size else self._running().put(torch.from_numpy(rows), fresh)
+        if len(rows) == self.size:
+            self.state = fresh
+        else:
+            self._running().put(torch.from_numpy(rows), fresh)
         self.seeds, self.episodes = new_seeds, new_episodes
 
     def _check_user(self, user: int | None) -> int:
@@ -104,8 +107,8 @@ class SessionBatch:
         state = self._running()
         if bool(self.core.terminal(state).any()):
             raise ResetNeeded("a session has ended; call reset() before the next step()")
-        self.state, outcome = self.core.step(state, self._read(actions))
-        return outcome.reward.numpy(), self.core.terminal(self.state).numpy(), self._info(outcome)
+        outcome = self.core.step(state, self._read(actions))
+        return outcome.reward.numpy(), self.core.terminal(state).numpy(), self._info(outcome)
 
     def _read(self, actions: Any) -> Tensor:
         """The actions as a tensor, if they have the kind and shape of the action space."""
@@ -142,9 +145,13 @@ class SessionBatch:
     def session_info(self) -> Arrays:
         """Totals of the sessions so far, as arrays (B,)."""
         state = self._running()
-        parts = {name: value.numpy() for name, value in self.core.reward_parts(state.counts).items()}
-        counts = state.counts.numpy()
-        return parts | {"clicks": counts[:, CLICK], "orders": counts[:, ORDER], "length": state.step.numpy().copy()}
+        parts = {name: value.numpy() for name, value in self.core.reward_parts(state.responses).items()}
+        counts = state.responses.numpy().copy()
+        return parts | {
+            "clicks": counts[:, CLICK],
+            "orders": counts[:, ORDER],
+            "length": state.step[:, 0].numpy().copy(),
+        }
 
     def observe(self) -> Arrays | np.ndarray:
         """Observations of all users."""

@@ -66,7 +66,7 @@ class ReferenceModel:
             for age, (other, response) in enumerate(reversed(before + session)):
                 weight = decay**age * (kept if age >= len(session) else 1.0)
                 values = np.concatenate([[1.0], np.tanh(self.linear("to_values", self.embeddings[other]))])
-                own_counts[response] += self.kinds(item) @ self.kinds(other) * weight * values
+                own_counts[response] += (self.kind(item) == self.kind(other)) * weight * values
                 all_counts[response] += weight * values
             own.append(own_counts.ravel() * unit)
             whole.append(all_counts.ravel() * unit)
@@ -75,8 +75,8 @@ class ReferenceModel:
         hidden = silu(self.linear("middle", hidden)) + hidden
         return self.linear("head", hidden) * self.weights["logit_scale"] + self.weights["logit_shift"]
 
-    def kinds(self, item: int) -> np.ndarray:
-        return softmax(self.linear("to_kinds", self.embeddings[item]))
+    def kind(self, item: int) -> int:
+        return int(self.linear("to_kinds", self.embeddings[item]).argmax())
 
 
 class ReferenceSession:

@@ -61,12 +61,10 @@ def test_a_session_longer_than_the_candidates_is_refused():
 
 def test_histories_start_from_the_visit_before():
     state = start(market_core(), [0, 1, 2])
-    assert state.browsed.tolist() == [[-1, -1], [2, 1], [4, 3]]
-    assert state.clicked.tolist() == [[-1, -1], [-1, 1], [0, 3]]
-    assert state.ordered.tolist() == [[-1, -1], [-1, 1], [-1, -1]]
+    # browsed, clicked and ordered items of each user, counted from one; 0 where there is none
+    assert state.histories.tolist() == [[[0, 0], [0, 0], [0, 0]], [[3, 2], [0, 2], [0, 2]], [[5, 4], [1, 4], [0, 0]]]
     longer = start(market_core(history=5), [2])
-    assert longer.browsed.tolist() == [[-1, -1, 0, 4, 3]]
-    assert longer.clicked.tolist() == [[-1, -1, -1, 0, 3]]
+    assert longer.histories[0, :2].tolist() == [[0, 0, 1, 5, 4], [0, 0, 0, 1, 4]]
 
 
 def test_embedding_actions_choose_the_most_similar_item_not_shown():
@@ -74,7 +72,7 @@ def test_embedding_actions_choose_the_most_similar_item_not_shown():
     state = start(core, [0, 0, 0])
     actions = torch.tensor([[0.9, 0.2], [0.09, 0.02], [-0.1, -1.0]])  # lengths do not matter
     assert core.choose(state, actions).tolist() == [0, 0, 4]
-    state = core.transition(state, torch.tensor([0, 0, 4]), torch.tensor([SKIP, SKIP, SKIP]))
+    core.transition(state, torch.tensor([0, 0, 4]), torch.tensor([SKIP, SKIP, SKIP]))
     # Cosines with (0.9, 0.2), item 0 gone: item 1 0.217, item 3 0.911. With (-0.1, -1), item 4 gone: item 2 0.0995,
     # the others negative.
     assert core.choose(state, actions).tolist() == [3, 3, 2]
@@ -86,7 +84,7 @@ def test_ties_and_zero_actions_go_to_the_first_candidate_not_shown():
     # Zero is as similar to all; (-1, -1) is as similar to item 4 (candidate 0) as to item 2 (candidate 1).
     actions = torch.tensor([[0.0, 0.0], [-1.0, -1.0]])
     assert core.choose(state, actions).tolist() == [0, 0]
-    state = core.transition(state, torch.tensor([0, 0]), torch.tensor([SKIP, SKIP]))
+    core.transition(state, torch.tensor([0, 0]), torch.tensor([SKIP, SKIP]))
     assert core.choose(state, actions).tolist() == [1, 1]
 
 
@@ -100,14 +98,14 @@ def test_equal_embeddings_are_shown_in_candidate_order():
     state = start(core, [0] * 3)
     actions = torch.full((3, 8), 0.1) * torch.tensor([[1.0], [0.37], [-0.5]])
     for step in range(30):
-        state, outcome = core.step(state, actions)
+        outcome = core.step(state, actions)
         assert outcome.item.tolist() == [simulator.recall_order[step].item()] * 3
 
 
 def test_item_actions_that_were_shown_stand_for_the_most_similar_item():
     core = market_core(action="item")
     state = start(core, [0, 0])
-    state = core.transition(state, torch.tensor([0, 4]), torch.tensor([SKIP, SKIP]))
+    core.transition(state, torch.tensor([0, 4]), torch.tensor([SKIP, SKIP]))
     # Nearest to item 0 at (1, 0) is item 3 (cosine 0.8); item 4 at (0, -1) is orthogonal to items 0 and 2 and
     # farther from the rest, so the first of the two wins.
     assert core.choose(state, torch.tensor([0, 4])).tolist() == [3, 0]
@@ -135,17 +133,15 @@ def test_a_session_by_hand():
     state = start(core, [2])
     rewards = []
     for item in (1, 2, 3, 0):
-        state, outcome = core.step(state, torch.tensor([item]))
+        outcome = core.step(state, torch.tensor([item]))
         assert outcome.item.item() == item and outcome.response.item() == RESPONSE_TO[item]
         rewards.append(outcome.reward.item())
     assert rewards == [7.0, -1.0, 2.0, 2.0]
-    assert state.browsed.tolist() == [[3, 0]]
-    assert state.clicked.tolist() == [[3, 0]]
-    assert state.ordered.tolist() == [[-1, 1]]
-    assert state.counts.tolist() == [[1, 2, 1]]
+    assert state.histories.tolist() == [[[4, 1], [4, 1], [0, 2]]]
+    assert state.responses.tolist() == [[1, 2, 1]]
     assert state.shown.tolist() == [[True, True, True, True, False]]
     assert core.terminal(state).tolist() == [True]
-    parts = core.reward_parts(state.counts)
+    parts = core.reward_parts(state.responses)
     assert {name: value.item() for name, value in parts.items()} == {
         "total_reward": 10.0,
         "click_reward": 4.0,
@@ -176,9 +172,9 @@ def test_candidates_are_the_first_of_the_recall_order():
         market(recall_order=(3, 1, 4, 0, 2)), SessionConfig(session_length=2, candidates=2, action="item")
     )
     state = start(core, [0])
-    state, outcome = core.step(state, torch.tensor([0]))
+    outcome = core.step(state, torch.tensor([0]))
     assert outcome.item.tolist() == [3] and outcome.response.tolist() == [CLICK]
-    state, outcome = core.step(state, torch.tensor([0]))  # shown already: item 1 is the only one left
+    outcome = core.step(state, torch.tensor([0]))  # shown already: item 1 is the only one left
     assert outcome.item.tolist() == [1] and outcome.response.tolist() == [ORDER]
 
 
@@ -205,8 +201,8 @@ def test_the_core_agrees_with_its_numpy_twin(action, noise):
         assert core.candidates[chosen].tolist() == [item for item, _, _ in expected]
         assert response.tolist() == [one for _, one, _ in expected]
         np.testing.assert_allclose(probs.numpy(), [one for _, _, one in expected], atol=1e-5)
-        state = core.transition(state, chosen, response)
-        np.testing.assert_array_equal(state.histories.numpy(), np.stack([twin.histories() for twin in twins], 1))
+        core.transition(state, chosen, response)
+        np.testing.assert_array_equal(state.histories.numpy() - 1, np.stack([twin.histories() for twin in twins]))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
@@ -220,22 +216,23 @@ def test_a_user_fares_the_same_alone_and_among_a_thousand(noise):
     for step in range(10):
         chosen = core.choose(together, actions[step])
         probs, responses = core.respond(together, chosen)
-        together = core.transition(together, chosen, responses)
+        core.transition(together, chosen, responses)
         for place, row in enumerate(watched):
             own_chosen = core.choose(alone[place], actions[step, row : row + 1])
             own_probs, own_responses = core.respond(alone[place], own_chosen)
-            alone[place] = core.transition(alone[place], own_chosen, own_responses)
+            core.transition(alone[place], own_chosen, own_responses)
             assert own_chosen.item() == chosen[row].item() and own_responses.item() == responses[row].item()
             torch.testing.assert_close(own_probs[0], probs[row], atol=1e-5, rtol=0)
-            for field in ("memory", "shown", "counts", "draws", "user"):
-                assert torch.equal(getattr(alone[place], field)[0], getattr(together, field)[row])
-            assert torch.equal(alone[place].histories[:, 0], together.histories[:, row])
+            for name, value in vars(together).items():
+                if name not in ("seed", "episode"):
+                    assert torch.equal(getattr(alone[place], name)[0], value[row])
 
 
 def test_close_calls_are_decided_in_float64():
     core = SessionCore(random_simulator(items=200), SessionConfig(session_length=1))
     state, chosen = start(core, [0] * 200), torch.arange(200)
-    exact = core._probs(core._exact_model, core._exact_codes[chosen], state)
+    read = core.read(state, chosen)
+    exact = core._exact_model.logits(read.counts.double(), core._exact_items.hidden[chosen]).softmax(-1)
     edge = exact[:, 0]  # between skip and click
     for towards in (0.0, 1.0):  # the float32 numbers next to the edge: nearer than float32 sums can tell
         draws = torch.nextafter(edge.float(), torch.tensor(towards))
@@ -261,13 +258,14 @@ def test_close_cosines_are_compared_in_float64():
     assert [core.choose(state.take(row), actions[row]).item() for row in rows] == expected
 
 
-def test_functions_leave_the_state_alone():
+def test_only_a_transition_changes_the_state():
     core = SessionCore(random_simulator(), SessionConfig(session_length=5, response_noise=0.3))
     state = start(core, [0, 3])
     before = copy.deepcopy(state)
     core.observe(state)
-    core.step(state, torch.zeros(2, 8))
-    state.put(torch.tensor([1]), start(core, [5]))
+    chosen = core.choose(state, torch.zeros(2, 8))
+    _, responses = core.respond(state, chosen)
+    core.transition(state.take(torch.tensor([0, 1])), chosen, responses)
     for field in dataclasses.fields(state):
         assert torch.equal(getattr(state, field.name), getattr(before, field.name))
 
@@ -275,8 +273,8 @@ def test_functions_leave_the_state_alone():
 def test_take_and_put_are_inverse():
     core = SessionCore(random_simulator(), SessionConfig(session_length=5, response_noise=0.3))
     state, other = start(core, [0, 3, 4]), start(core, [5, 6], seed=9)
-    rows = torch.tensor([2, 0])
-    put = state.put(rows, other)
+    rows, put = torch.tensor([2, 0]), copy.deepcopy(state)
+    put.put(rows, other)
     for field in dataclasses.fields(state):
         assert torch.equal(getattr(put.take(rows), field.name), getattr(other, field.name))
         assert torch.equal(
@@ -320,6 +318,6 @@ def test_copies_share_the_core_and_pickles_rebuild_it():
     again = pickle.loads(pickle.dumps(core))
     state, twin = start(core, [1, 2]), start(again, [1, 2])
     for step in range(5):
-        state, outcome = core.step(state, torch.tensor([step, 9 - step]))
-        twin, expected = again.step(twin, torch.tensor([step, 9 - step]))
-        assert torch.equal(outcome.response, expected.response) and torch.equal(state.memory, twin.memory)
+        outcome = core.step(state, torch.tensor([step, 9 - step]))
+        expected = again.step(twin, torch.tensor([step, 9 - step]))
+        assert torch.equal(outcome.response, expected.response) and torch.equal(state.counts, twin.counts)

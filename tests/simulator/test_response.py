@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel
-from recsim_hrl.types import NO_ITEM, R
+from recsim_hrl.types import CLICK, NO_ITEM, ORDER, R
 
 BORDER, LENGTH, ITEMS, WIDTH = 5, 12, 30, 6
 
@@ -40,14 +41,18 @@ def sessions():
 def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
     parallel = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R)
-    codes = model.encode(embeddings)
+    users = Recurrence(model, steps=LENGTH)
+    catalogue = users.items(model.encode(embeddings))
     before = torch.where(present[:, :BORDER] > 0, items[:, :BORDER], NO_ITEM)
-    memory = model.replay(codes, before, responses[:, :BORDER])
+    memory = users.replay(catalogue, before, responses[:, :BORDER])
     for place in range(LENGTH):
-        item = codes[items[:, BORDER + place]]
-        alone = ItemCodes(item.kinds.unsqueeze(1), item.values.unsqueeze(1), item.features.unsqueeze(1))
-        torch.testing.assert_close(model.logits(memory, alone)[:, 0], parallel[:, place], atol=1e-5, rtol=1e-5)
-        memory = model.update(memory, item, responses[:, BORDER + place])
+        item = catalogue[items[:, BORDER + place]]
+        rows, step = users.rows(item.row), torch.full((3, 1), place)
+        counts = users.read(memory, rows, step)
+        torch.testing.assert_close(users.logits(counts, item.hidden), parallel[:, place], atol=1e-5, rtol=1e-5)
+        among_all = users.all_logits(memory, place, catalogue)[range(3), items[:, BORDER + place]]
+        torch.testing.assert_close(among_all, parallel[:, place], atol=1e-5, rtol=1e-5)
+        users.write(memory, rows, step, counts, item, responses[:, BORDER + place])
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
@@ -60,46 +65,56 @@ def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
     assert bool((after[:, 7] != before[:, 7]).any(-1).all())
 
 
-def test_both_orders_of_the_product_give_the_same_logits(embeddings):
-    model = model_of()
-    codes = model.encode(embeddings)
-    memory = torch.rand(2, 4, model.config.time_scales * model.config.channels)
-    many = model.logits(memory, codes)  # (2, ITEMS, R): more candidates than kinds
-    few = model.logits(memory, codes[torch.tensor([3, 8])])  # (2, 2, R): fewer
-    torch.testing.assert_close(few, many[:, [3, 8]], atol=1e-5, rtol=1e-5)
+def memory_of(model, embeddings):
+    """Users of ``model`` after three impressions."""
+    users = Recurrence(model, steps=4)
+    catalogue, memory = users.items(model.encode(embeddings)), users.blank(2)
+    for step, shown in enumerate(([0, 1], [2, 0], [4, 7])):
+        users.update(memory, step, catalogue[torch.tensor(shown)], torch.tensor([step, 2 - step]))
+    return users, catalogue, memory
 
 
 def test_candidates_may_differ_by_user(embeddings):
-    model = model_of()
-    codes = model.encode(embeddings)
-    memory = torch.rand(2, 4, model.config.time_scales * model.config.channels)
-    alike = model.logits(memory, codes)
+    users, catalogue, memory = memory_of(model_of(), embeddings)
+    alike = users.all_logits(memory, 3, catalogue)
     index = torch.tensor([[0, 1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4]])
     torch.testing.assert_close(
-        model.logits(memory, codes[index]), alike.gather(1, index.unsqueeze(-1).expand(-1, -1, R)), atol=1e-5, rtol=1e-5
+        users.all_logits(memory, 3, catalogue[index]),
+        alike.gather(1, index.unsqueeze(-1).expand(-1, -1, R)),
+        atol=1e-5,
+        rtol=1e-5,
     )
 
 
 def test_memory_by_hand():
-    """One kind, one time scale that halves, one value: three decayed pairs of sums."""
-    model = ResponseModel(ResponseConfig(embedding_dim=1, kinds=1, values=1, half_lives=(1.0,)))
-    item = ItemCodes(torch.ones(1, 1), torch.tensor([[1.0, 0.5]]), torch.zeros(1, 16))
-    with torch.no_grad():
-        memory = model.update(model.initial(1), item, torch.tensor([1]))  # a click
-        memory = model.update(memory, item, torch.tensor([2]))  # an order
-        memory = model.update(memory, item, torch.tensor([2]))
-    # skips: nothing; clicks: 0.25 of (1, 0.5); orders: 0.5 + 1 times (1, 0.5)
-    torch.testing.assert_close(memory, torch.tensor([[[0.0, 0.0, 0.25, 0.125, 1.5, 0.75]]]))
-    with torch.no_grad():
-        model.carry_logits.fill_(0.0)
-        torch.testing.assert_close(model.cross_border(memory), memory / 2)
+    """One time scale that halves, one value, two kinds: three decayed pairs of sums in each row."""
+    model = ResponseModel(ResponseConfig(embedding_dim=1, kinds=2, values=1, half_lives=(1.0,)))
+    users = Recurrence(model, steps=4)
+    kinds, half = torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
+    items = users.items(ItemCodes(kinds, half, torch.zeros(2, 16)))
+    memory = users.blank(1)
+    for step, (item, response) in enumerate([(0, CLICK), (0, ORDER), (1, ORDER)]):
+        users.update(memory, step, items[torch.tensor([item])], torch.tensor([response]))
+    # All kinds: 0.25 of the click (1, 0.5); orders: 0.5 of (1, 0.5) and 1 of (1, -0.5). Kind 0: as it was after its
+    # last impression, at step 2. Kind 1: the order of item 1.
+    expected = [[0.0, 0.0, 0.25, 0.125, 1.5, -0.25], [0.0, 0.0, 0.5, 0.25, 1.0, 0.5], [0.0, 0.0, 0.0, 0.0, 1.0, -0.5]]
+    torch.testing.assert_close(memory.counts, torch.tensor([expected]))
+    assert memory.written.tolist() == [[3, 2, 3]]
+    # Read at step 4, two impressions after kind 0 was last written and one after all kinds were.
+    counts = users.read(memory, users.rows(items.row[:1]), torch.tensor([[4]]))
+    torch.testing.assert_close(counts, torch.tensor([[expected[0], expected[1]]]) * torch.tensor([[[0.5], [0.25]]]))
 
 
-def test_update_leaves_the_old_memory_alone(embeddings):
-    model = model_of()
-    memory = model.initial(2)
-    model.update(memory, model.encode(embeddings[:2]), torch.tensor([0, 1]))
-    assert float(memory.abs().sum()) == 0.0
+def test_the_border_between_visits_leaves_a_share(embeddings):
+    model = model_of(half_lives=(1.0, 8.0))
+    shown, responses = torch.tensor([[3, 5]]), torch.tensor([[CLICK, ORDER]])
+    codes, kept = model.encode(embeddings), []
+    for logit in (20.0, 0.0):  # all is kept, half is kept
+        model.carry_logits.fill_(logit)
+        users = Recurrence(model, steps=1)
+        kept.append(users.replay(users.items(codes), shown, responses).counts)
+    assert float(kept[0].abs().sum()) > 0
+    torch.testing.assert_close(kept[1], kept[0] / 2)
 
 
 def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddings):
@@ -109,13 +124,20 @@ def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddin
     assert float(codes.values.abs().max()) <= 1.0
 
 
+def test_kinds_are_soft_while_the_model_learns_and_the_most_likely_one_afterwards(embeddings):
+    model = model_of()
+    fixed, soft = model.encode(embeddings).kinds, model.train().encode(embeddings).kinds
+    assert bool(((soft > 0) & (soft < 1)).all())
+    assert torch.equal(fixed, torch.nn.functional.one_hot(soft.argmax(-1), 4).float())
+
+
 def test_calibration_scales_then_shifts(embeddings):
     model = model_of()
-    memory, codes = model.initial(1), model.encode(embeddings)
-    calibrated = model.logits(memory, codes)
+    _, catalogue, memory = memory_of(model, embeddings)
+    calibrated = Recurrence(model, steps=4).all_logits(memory, 3, catalogue)
     model.logit_scale.fill_(1.0)
     model.logit_shift.zero_()
-    expected = model.logits(memory, codes) * 1.3 + torch.tensor([0.2, -0.1, -0.4])
+    expected = Recurrence(model, steps=4).all_logits(memory, 3, catalogue) * 1.3 + torch.tensor([0.2, -0.1, -0.4])
     torch.testing.assert_close(calibrated, expected)
 
 

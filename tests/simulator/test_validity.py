@@ -8,6 +8,7 @@ import torch
 
 from recsim_hrl.data.bayes import BayesFilter
 from recsim_hrl.data.world import World, WorldConfig
+from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator, random_simulator
 from recsim_hrl.simulator.validity import POSITION_EDGES, Predictions, measure, predict_log, session_statistics
@@ -36,12 +37,13 @@ def test_predictions_are_those_of_the_recurrence():
     expected = []
     for session in range(3):
         visits = sequences.visits(np.array([session]))
-        memory = simulator.model.replay(simulator.codes, visits.items, visits.responses)
-        for place in range(sequences.offsets[session], sequences.offsets[session + 1]):
-            item = torch.tensor([int(sequences.items[place])])
-            expected.append(torch.softmax(simulator.model.logits(memory, simulator.codes[item])[0, 0], -1).numpy())
-            response = torch.tensor([int(sequences.responses[place])])
-            memory = simulator.model.update(memory, simulator.codes[item], response)
+        users = Recurrence(simulator.model, steps=8)
+        catalogue = users.items(simulator.codes)
+        memory = users.replay(catalogue, visits.items, visits.responses)
+        for step, place in enumerate(range(*sequences.offsets[session : session + 2])):
+            item = catalogue[torch.tensor([int(sequences.items[place])])]
+            expected.append(torch.softmax(users.all_logits(memory, step, item)[0, 0], -1).numpy())
+            users.update(memory, step, item, torch.tensor([int(sequences.responses[place])]))
     np.testing.assert_allclose(in_log_order(predictions, predictions.probs), np.stack(expected), atol=1e-5)
     np.testing.assert_array_equal(in_log_order(predictions, predictions.item), sequences.items)
     np.testing.assert_array_equal(in_log_order(predictions, predictions.response), sequences.responses)
