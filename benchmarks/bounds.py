@@ -17,7 +17,8 @@ import tyro
 
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.bounds_table import COLUMNS
-from recsim_hrl.data.world import World, WorldConfig
+from recsim_hrl.data.world import World
+from recsim_hrl.simulator.evaluate import world_of
 from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, Values, WorldMarket, run_policy
 from recsim_hrl.simulator.planner import tune_planner
 from recsim_hrl.simulator.policies import (
@@ -51,15 +52,15 @@ class BoundsConfig:
     """Processes."""
 
 
-def world_of(simulator: Simulator) -> World | None:
+def world_behind(simulator: Simulator) -> World | None:
     """The world whose log a simulator was fitted to; None for a log of another origin."""
-    recorded = simulator.provenance.get("log", {}).get("metadata", {}).get("world")
-    return World(WorldConfig(**recorded)) if recorded else None
+    metadata = simulator.provenance.get("log", {}).get("metadata", {})
+    return world_of(metadata, simulator.catalogue, f"the simulator {simulator.name!r}")
 
 
 def open_markets(name: str, simulator: Simulator, length: int) -> tuple[Market, Market | None]:
-    """The market ``name`` (a split, or "world") over the users of ``simulator``, and the true world, if it is another."""
-    world = world_of(simulator)
+    """The market ``name`` (a split, or "world") with the users of ``simulator``, and the true world, if it differs."""
+    world = world_behind(simulator)
     true = None if world is None else WorldMarket(world, simulator.visits)
     return (true, None) if name == "world" else (SimulatorMarket(simulator, length), true)
 
@@ -141,7 +142,7 @@ def to_text(rows: list[dict]) -> str:
 
 def main(config: BoundsConfig) -> None:
     """Measure all bounds and write the table."""
-    has_world = world_of(load_simulator(config.simulator, "test")) is not None
+    has_world = world_behind(load_simulator(config.simulator, "test")) is not None
     markets = (("world",) if has_world else ()) + ("train", "test")
     # The long ones first, so that the processes end together.
     jobs = [(market, task, length) for task, length in reversed(TASKS) for market in reversed(markets)]

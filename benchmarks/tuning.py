@@ -43,6 +43,7 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"hidden": 32, "learning_rate": 5e-3},
         {"hidden": 32, "learning_rate": 2e-3, "half_lives": (1.5, 4.0, 12.0)},
         {"hidden": 32, "learning_rate": 2e-3, "weight_decay": 1e-2},
+        {"hidden": 64, "learning_rate": 5e-3},
     ),
     "ddpg": (
         {"n_step": 3, "gamma": 0.95} | _VIRTUAL,
@@ -50,6 +51,7 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"n_step": 8, "gamma": 0.97} | _VIRTUAL,
         {"n_step": 8, "gamma": 0.98} | _VIRTUAL,
         {"n_step": 16, "gamma": 0.98} | _VIRTUAL,
+        {"n_step": 16, "gamma": 0.98},
     ),
     "sb3-dqn": (
         {"learning_rate": 5e-4, "gamma": 0.95},
@@ -57,6 +59,7 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"learning_rate": 1e-3, "gamma": 0.9, "net_arch": (64,)} | _FALLING,
         {"learning_rate": 1e-3, "gamma": 0.5, "net_arch": (64,)} | _FALLING,
         {"learning_rate": 2e-3, "gamma": 0.9, "net_arch": (32,)} | _FALLING,
+        {"learning_rate": 1e-3, "gamma": 0.95, "net_arch": (64,)} | _FALLING,
     ),
     "sb3-ppo": (
         {"learning_rate": 2e-4, "gamma": 0.95, "use_sde": False, "log_std_init": -1.0, "batch_size": 1600},
@@ -64,6 +67,7 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"learning_rate": 2e-4, "gamma": 0.98} | _SDE,
         {"learning_rate": 2e-4, "gamma": 0.95} | _SDE,
         {"learning_rate": 2e-4, "gamma": 0.95, "n_epochs": 10} | _SDE,
+        {"learning_rate": 5e-5, "gamma": 0.98} | _SDE,
     ),
     "sb3-td3": (
         {"learning_rate": 5e-4, "gamma": 0.95, "noise_theta": 1.0},
@@ -71,6 +75,7 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         {"learning_rate": 1e-3, "gamma": 0.95, "noise_theta": 0.15, "gradient_steps": 2, "action_noise": 0.3},
         {"learning_rate": 3e-4, "gamma": 0.98, "noise_theta": 0.15, "gradient_steps": 4, "batch_size": 256},
         {"learning_rate": 5e-4, "gamma": 0.95, "noise_theta": 0.15, "action_noise": 0.5},
+        {"learning_rate": 1e-3, "gamma": 0.98, "noise_theta": 0.15, "gradient_steps": 2, "action_noise": 0.5},
     ),
 }
 """Settings that were tried, as many for each agent."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recsim_hrl import random
-from recsim_hrl.simulator.recurrence import Items, Memory, Recurrence
+from recsim_hrl.simulator.recurrence import Items, Memory, Read, Recurrence
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
 
@@ -88,10 +88,11 @@ class SessionState:
 
     seed: Tensor  # (B,) int64
     episode: Tensor  # (B,) int64, sessions played before under this seed
-    step: Tensor  # (B, 1) int64, items shown so far
+    step: Tensor  # (B,) int64, items shown so far
     user: Tensor  # (B,) int64, index into the simulator's pool
-    counts: Tensor  # (B, 1 + K, W) float32, what the response model keeps of the user (see recurrence.Memory)
-    written: Tensor  # (B, 1 + K) int64
+    whole: Tensor  # (B, W) float32; this and the next two: what the response model keeps of the user (its Memory)
+    counts: Tensor  # (B, K, W) float32
+    written: Tensor  # (B, K) int64
     shown: Tensor  # (B, C) bool, candidates shown in this session
     rings: Tensor  # (B, 3, N + 1) int64, histories: catalogue indices plus one, 0 where empty, as ring buffers
     ends: Tensor  # (B, 3) int64, the place of each ring that is written next, after its most recent item
@@ -102,14 +103,14 @@ class SessionState:
     @property
     def memory(self) -> Memory:
         """The response model's part."""
-        return Memory(self.counts, self.written)
+        return Memory(self.whole, self.counts, self.written)
 
     @property
     def histories(self) -> Tensor:
         """(B, 3, N) browsed, clicked and ordered items: catalogue indices plus one, most recent last, 0 where empty."""
         length = self.rings.shape[-1]
         places = torch.arange(1, length, device=self.rings.device) + self.ends.unsqueeze(-1)  # (B, 3, N)
-        return self.rings.gather(-1, places.remainder_(length))
+        return self.rings.gather(-1, places.sub_((places >= length) * length))
 
     def take(self, rows: Tensor) -> "SessionState":
         """A copy of the users at ``rows`` (b,)."""
@@ -128,15 +129,6 @@ class Outcome:
     item: Tensor  # (B,) int64 catalogue index of the item shown
     response: Tensor  # (B,) int64
     reward: Tensor  # (B,) float64
-
-
-@dataclass(frozen=True)
-class Read:
-    """What a step reads: the items, and two rows of each user's memory."""
-
-    items: Items
-    rows: Tensor  # (B, 2)
-    counts: Tensor  # (B, 2, W)
 
 
 class SessionCore:
@@ -166,7 +158,8 @@ class SessionCore:
         self.model = Recurrence(simulator.model, config.session_length, torch.float32, device)
         self._exact_model = Recurrence(simulator.model, config.session_length, torch.float64, device)
         self._items, self._exact_items = self.model.items(codes), self._exact_model.items(codes)  # (C, ...)
-        self._start = simulator.memories.counts.to(device)  # (U, 1 + K, W)
+        start = simulator.memories
+        self._start = Memory(*(part.to(device) for part in (start.whole, start.counts, start.written)))  # (U, ...)
         embeddings = catalogue.embeddings.to(device)
         directions = nn.functional.normalize(embeddings[self.candidates].double(), dim=-1, eps=1e-300)
         self._exact_directions = directions  # (C, D)
@@ -187,7 +180,7 @@ class SessionCore:
     @property
     def users(self) -> int:
         """Size of the pool of users."""
-        return len(self._start)
+        return len(self._start.whole)
 
     def _initial_histories(self) -> Tensor:
         """Rings of every user of the pool, from the visit before: (U, 3, N + 1), the place written next is the last."""
@@ -205,7 +198,6 @@ class SessionCore:
             histories.append(torch.cat([empty, items, empty[:, :1]], 1)[:, -length - 1 :])
         return torch.stack(histories, 1)
 
-    @torch.no_grad()
     def initial(self, seeds: Tensor, episodes: Tensor, users: Tensor | None = None) -> SessionState:
         """Users at the start of a session.
 
@@ -229,10 +221,9 @@ class SessionCore:
         return SessionState(
             seed=seeds,
             episode=episodes,
-            step=torch.zeros_like(seeds).unsqueeze(1),
+            step=torch.zeros_like(seeds),
             user=user,
-            counts=self._start[user],
-            written=torch.zeros((size, self._start.shape[1]), dtype=torch.int64, device=self.device),
+            **vars(self._start.take(user)),
             shown=torch.zeros((size, len(self.candidates)), dtype=torch.bool, device=self.device),
             rings=self._histories[user],
             ends=torch.full((size, len(HISTORIES)), self.config.history, device=self.device),
@@ -241,7 +232,6 @@ class SessionCore:
             noise=noise,
         )
 
-    @torch.no_grad()
     def observe(self, state: SessionState) -> dict[str, Tensor] | Tensor:
         """What an agent sees: histories (B, N, D) or item ids (B, N) by name, or all of them flat in one (B, ...)."""
         seen = state.histories  # (B, 3, N)
@@ -251,7 +241,6 @@ class SessionCore:
             return seen.flatten(1)
         return dict(zip(HISTORIES, seen.unbind(1), strict=True))
 
-    @torch.no_grad()
     def choose(self, state: SessionState, action: Tensor) -> Tensor:
         """The candidate (B,) that an action shows (MaHRL Eq. 9); never one that was shown in this session.
 
@@ -299,58 +288,59 @@ class SessionCore:
         cosines = ((exact[rows] @ self._exact_directions.T) * COSINE_GRID).round()  # (b, C)
         return nearest.index_copy(0, rows, cosines.masked_fill_(shown[rows], -torch.inf).argmax(1))
 
-    @torch.no_grad()
-    def read(self, state: SessionState, chosen: Tensor) -> Read:
-        """What the response model needs to know of the users (B,) and of the ``chosen`` candidates (B,)."""
+    def read(self, state: SessionState, chosen: Tensor) -> tuple[Items, Read]:
+        """The ``chosen`` candidates (B,), and what the response model keeps of the users for such items."""
         items = self._items.take(chosen)
-        rows = self.model.rows(items.row)  # (B, 2)
-        return Read(items, rows, self.model.read(state.memory, rows, state.step))
+        return items, self.model.read(state.memory, items.kind, state.step)
 
-    @torch.no_grad()
-    def respond(self, state: SessionState, chosen: Tensor, read: Read | None = None) -> tuple[Tensor, Tensor]:
-        """Probabilities (B, R) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
+    def respond(
+        self, state: SessionState, chosen: Tensor, read: tuple[Items, Read] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Probabilities (R, B) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
 
         The state must not be terminal. ``read`` saves reading again what was read before.
         """
-        read = read or self.read(state, chosen)
-        draw = state.draws.gather(1, state.step)  # (B, 1)
+        items, counts = read or self.read(state, chosen)
+        draw = state.draws.gather(1, state.step.unsqueeze(1)).squeeze(1)  # (B,)
         noise = self._noise(state)
-        logits = self.model.logits(read.counts, read.items.hidden)
-        probs = (logits if noise is None else logits + noise).softmax(-1)  # (B, R)
-        edges = probs.cumsum(-1)[:, :-1] - draw  # (B, R - 1), from the draw
-        response = (edges <= 0).sum(1)  # (B,)
-        distance = edges.abs()
+        logits = self.model.logits(state.whole, counts.own, items.hidden)  # (R, B)
+        probs = (logits if noise is None else logits + noise).softmax(0)
+        skips, clicks = probs[SKIP] - draw, probs[ORDER] + (draw - 1.0)  # (B,) from the draw to the edges
+        response = (skips <= 0).long() + (clicks > 0)
+        distance = torch.minimum(skips.abs(), clicks.abs())
         if bool(distance.min() < CLOSE_DRAW):
-            rows = (distance < CLOSE_DRAW).any(1).nonzero().squeeze(1)  # (b,)
-            logits = self._exact_model.logits(read.counts[rows].double(), self._exact_items.hidden[chosen[rows]])
-            exact = (logits if noise is None else logits + noise[rows]).softmax(-1)  # (b, R)
-            response.index_copy_(0, rows, random.sample(exact, draw[rows, 0].double()))
+            rows = (distance < CLOSE_DRAW).nonzero().squeeze(1)  # (b,)
+            hidden = self._exact_items.hidden.index_select(0, chosen[rows])
+            logits = self._exact_model.logits(state.whole[rows].double(), counts.own[rows].double(), hidden)
+            exact = (logits if noise is None else logits + noise[:, rows]).softmax(0)  # (R, b)
+            response.index_copy_(0, rows, random.sample(exact.T, draw[rows].double()))
         return probs, response
 
     def _noise(self, state: SessionState) -> Tensor | None:
-        """(B, R) noise on the logits of this step, if there is any."""
+        """(R, B) noise on the logits of this step, if there is any."""
         if state.noise.shape[1] == 0:
             return None
-        return state.noise.gather(1, state.step.unsqueeze(-1).expand(-1, 1, R)).squeeze(1)
+        return state.noise.gather(1, state.step.view(-1, 1, 1).expand(-1, 1, R)).squeeze(1).T
 
-    @torch.no_grad()
-    def transition(self, state: SessionState, chosen: Tensor, responses: Tensor, read: Read | None = None) -> None:
+    def transition(
+        self, state: SessionState, chosen: Tensor, responses: Tensor, read: tuple[Items, Read] | None = None
+    ) -> None:
         """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,); ``read`` is used up."""
-        read = read or self.read(state, chosen)
-        self.model.write(state.memory, read.rows, state.step, read.counts, read.items, responses)
+        items, counts = read or self.read(state, chosen)
+        self.model.write(state.memory, counts, items.values, responses, state.step)
         state.shown.scatter_(1, chosen.unsqueeze(1), True)
-        # The item goes to the next place of every ring; where it does not enter, the place stays the next one.
-        shown = (self.candidates.index_select(0, chosen) + 1).view(-1, 1, 1).expand(-1, len(HISTORIES), 1)
-        state.rings.scatter_(2, state.ends.unsqueeze(-1), shown)
-        state.ends.add_(self._enters.index_select(0, responses)).remainder_(state.rings.shape[-1])
+        # The item goes to the next place of every ring; where it does not enter, that place stays the next one.
+        number = (self.candidates.index_select(0, chosen) + 1).view(-1, 1, 1).expand(-1, len(HISTORIES), 1)
+        state.rings.scatter_(2, state.ends.unsqueeze(-1), number)
+        state.ends.add_(self._enters.index_select(0, responses))
+        state.ends.masked_fill_(state.ends == state.rings.shape[-1], 0)
         state.responses.add_(responses.unsqueeze(1) == self._responses)
         state.step.add_(1)
 
     def terminal(self, state: SessionState) -> Tensor:
         """(B,) whether the session has reached its length."""
-        return state.step.squeeze(1) >= self.config.session_length
+        return state.step >= self.config.session_length
 
-    @torch.no_grad()
     def step(self, state: SessionState, action: Tensor) -> Outcome:
         """Show what ``action`` asks for, draw the response, move on: ``choose``, ``respond``, ``transition``."""
         chosen = self.choose(state, action)  # (B,)

@@ -119,19 +119,25 @@ class Evaluation:
         return _finite(content)
 
 
-def world_of(log: InteractionLog) -> World | None:
-    """The true world behind ``log``, made again from the log's metadata; None for a log of real users."""
-    about = log.metadata.get("world")
+def world_of(metadata: dict[str, Any], items: Catalogue, owner: str) -> World | None:
+    """The true world behind a log, made again from the log's ``metadata``; None for a log of real users.
+
+    Args:
+        metadata: Of the log, or of the log that a simulator was fitted to.
+        items: What the world must sell.
+        owner: Whose items they are, for the error.
+    """
+    about = metadata.get("world")
     if about is None:
         return None
     try:
         config = WorldConfig(**about)
     except TypeError as error:
         raise ValueError(
-            f"{log.path}: the world in its metadata is not one of this release ({error}); generate the log again"
+            f"{owner}: the world in its metadata is not one of this release ({error}); generate the log again"
         ) from error
     world = World(config)
-    _check_same_items(world.catalogue, log.items, f"{log.path}: the world in its metadata", "generate the log again")
+    _check_same_items(world.catalogue, items, f"{owner}: the world in its metadata", "generate the log again")
     return world
 
 
@@ -156,7 +162,7 @@ def evaluate_simulator(
     """
     config = config or EvaluationConfig()
     _check_same_items(simulator.catalogue, log.items, f"the simulator {simulator.name!r}", "evaluate it on its own log")
-    world = world_of(log)
+    world = world_of(log.metadata, log.items, str(log.path))
     compares = config.fidelity and world is not None
     if compares:
         (fidelity or FidelityConfig()).check(len(simulator.catalogue))  # before the work and not after it

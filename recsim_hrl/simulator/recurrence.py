@@ -1,8 +1,8 @@
 """The response model in use: one cheap update per impression, in place.
 
-What :class:`recsim_hrl.simulator.response.ResponseModel` says of whole sessions, as a linear recurrence. An item has one
-kind, so an impression changes two rows of a user's memory (its kind's, and that of all kinds together) and a
-prediction reads the same two: the other rows only fade, and that is made up for when they are next touched, from the
+What :class:`recsim_hrl.simulator.response.ResponseModel` says of whole sessions, as a linear recurrence. An item is of
+one kind, so an impression changes two rows of a user's memory (its kind's, and that of all kinds together), and a
+prediction reads the same two. The other rows only fade, and that is made up for when they are next touched, from the
 step at which they last were. A user-step therefore costs the same for any number of kinds.
 ``tests/simulator/test_response.py`` holds this form against the parallel one.
 """
@@ -18,44 +18,48 @@ from recsim_hrl.types import NO_ITEM, R
 
 @dataclass(frozen=True)
 class Memory:
-    """Decayed counts of ``B`` users. Row 0 is of all kinds together, row ``1 + k`` of kind ``k``."""
+    """Decayed counts of ``B`` users."""
 
-    counts: Tensor  # (B, 1 + K, W) each row as it was at the step at which it was last written
-    written: Tensor  # (B, 1 + K) int64, that step
+    whole: Tensor  # (B, W) of all kinds together, as they are now
+    counts: Tensor  # (B, K, W) of each kind, as they were after the impression that last changed them
+    written: Tensor  # (B, K) int64, the step after that impression
 
     def take(self, users: Tensor) -> "Memory":
         """A copy of the memory of ``users`` (b,)."""
-        return Memory(self.counts[users], self.written[users])
-
-    def put(self, users: Tensor, other: "Memory") -> None:
-        """Overwrite the memory of ``users`` (b,) with ``other``."""
-        self.counts.index_copy_(0, users, other.counts)
-        self.written.index_copy_(0, users, other.written)
+        return Memory(self.whole[users], self.counts[users], self.written[users])
 
     def split(self, size: int) -> list["Memory"]:
         """Views of ``size`` users each."""
-        parts = zip(self.counts.split(size), self.written.split(size), strict=True)
-        return [Memory(counts, written) for counts, written in parts]
+        parts = (part.split(size) for part in (self.whole, self.counts, self.written))
+        return [Memory(*part) for part in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True)
 class Items:
     """What the recurrence needs of items."""
 
-    row: Tensor  # (...) int64, the item's row of a memory: one plus its kind
+    kind: Tensor  # (...) int64
     values: Tensor  # (..., 1 + V)
     hidden: Tensor  # (..., hidden), the item's own share of the first hidden layer
 
     def __getitem__(self, index: Tensor) -> "Items":
-        return Items(self.row[index], self.values[index], self.hidden[index])
+        return Items(self.kind[index], self.values[index], self.hidden[index])
 
     def take(self, index: Tensor) -> "Items":
         """As ``items[index]`` for ``index`` (B,), with less overhead."""
-        return Items(*(part.index_select(0, index) for part in (self.row, self.values, self.hidden)))
+        return Items(*(part.index_select(0, index) for part in (self.kind, self.values, self.hidden)))
+
+
+@dataclass(frozen=True)
+class Read:
+    """The counts of the kind of one item per user, as they are now."""
+
+    place: Tensor  # (B,) int64, which row of all users' counts
+    own: Tensor  # (B, W)
 
 
 class Recurrence:
-    """A fitted response model with its weights laid out for stepping; nothing in it changes after construction.
+    """A fitted response model with its weights laid out for stepping.
 
     Args:
         model: The fitted model.
@@ -64,7 +68,6 @@ class Recurrence:
         device: Where its weights lie.
     """
 
-    @torch.no_grad()
     def __init__(
         self,
         model: ResponseModel,
@@ -84,29 +87,27 @@ class Recurrence:
         place = {"dtype": dtype, "device": torch.device(device)}
         self._read_all = (weights["read_all.weight"] * unit).T.contiguous().to(**place)  # (W, hidden)
         self._read_own = (weights["read_own.weight"] * unit).T.contiguous().to(**place)  # (W, hidden)
-        self._read = torch.cat([self._read_all, self._read_own])  # (2W, hidden)
         self._item = weights["read_item.weight"].T.to(**place), weights["read_item.bias"].to(**place)
         self._middle = weights["middle.weight"].T.contiguous().to(**place), weights["middle.bias"].to(**place)
-        self._head = calibrated[0].T.contiguous().to(**place), calibrated[1].to(**place)
+        self._head = calibrated[0].to(**place), calibrated[1].unsqueeze(1).to(**place)  # (R, hidden), (R, 1)
         decays = model.decays.double().repeat_interleave(config.channels)  # (W,)
         self._decays = decays.to(place["device"])
         ages = torch.arange(steps + 1, dtype=torch.float64).unsqueeze(1)
         self._left = (decays**ages).to(**place)  # (1 + steps, W) what is left of a count after so many impressions
         self._carry = model.carry.double().repeat_interleave(config.channels).to(**place)  # (W,)
-        self._answer = torch.eye(R, **place).unsqueeze(-1)  # (R, R, 1)
+        self._answer = torch.eye(R, **place)  # (R, R)
+        self._first = torch.zeros(0, dtype=torch.int64, device=place["device"])
 
-    @torch.no_grad()
     def items(self, codes: ItemCodes) -> Items:
-        """Items with ``codes``, the most likely kind of each."""
-        hidden = codes.features.to(self._read) @ self._item[0] + self._item[1]
-        return Items(codes.kinds.argmax(-1).to(hidden.device) + 1, codes.values.to(hidden), hidden)
+        """Items with ``codes``."""
+        hidden = codes.features.to(self._read_own) @ self._item[0] + self._item[1]
+        return Items(codes.kinds.argmax(-1).to(hidden.device), codes.values.to(hidden), hidden)
 
     def blank(self, size: int) -> Memory:
         """Memory of ``size`` users who have seen nothing."""
-        counts = torch.zeros((size, 1 + self.kinds, self.width), dtype=self.dtype, device=self._read.device)
-        return Memory(counts, torch.zeros(counts.shape[:2], dtype=torch.int64, device=counts.device))
+        counts = torch.zeros((size, self.kinds, self.width), dtype=self.dtype, device=self._first.device)
+        return Memory(counts[:, 0].clone(), counts, torch.zeros_like(counts[..., 0], dtype=torch.int64))
 
-    @torch.no_grad()
     def replay(self, items: Items, shown: Tensor, responses: Tensor) -> Memory:
         """Memory of users at the start of a visit (step 0), after the visit before.
 
@@ -115,74 +116,69 @@ class Recurrence:
             shown: (U, P) indices into it, right-aligned, NO_ITEM where none.
             responses: (U, P)
         """
-        there = (shown != NO_ITEM).unsqueeze(-1)  # (U, P, 1)
         before = items[shown.clamp_min(0)]
-        rows = torch.nn.functional.one_hot(before.row, 1 + self.kinds)
-        rows[..., 0] = 1
+        kinds = torch.nn.functional.one_hot(before.kind, self.kinds)  # (U, P, K)
+        kinds = (kinds * (shown != NO_ITEM).unsqueeze(-1)).to(self.dtype)
         ages = torch.arange(shown.shape[1] - 1, -1, -1, device=shown.device)  # (P,)
         left = (self._decays ** ages.unsqueeze(1)).to(self.dtype)  # (P, W)
-        counts = torch.matmul((rows * there).to(self.dtype).transpose(1, 2), self._marks(before, responses) * left)
-        return Memory(counts * self._carry, torch.zeros(counts.shape[:2], dtype=torch.int64, device=shown.device))
+        marks = self._marks(before.values, responses).repeat(1, 1, self.time_scales)  # (U, P, W)
+        counts = torch.matmul(kinds.transpose(1, 2), marks * left) * self._carry  # (U, K, W)
+        return Memory(counts.sum(1), counts, torch.zeros_like(counts[..., 0], dtype=torch.int64))
 
-    def _marks(self, items: Items, responses: Tensor) -> Tensor:
-        """(..., W) what impressions of ``items`` (...) add to the counts."""
-        marks = self._answer[responses] * items.values.unsqueeze(-2)  # (..., R, 1 + V)
-        return marks.flatten(-2).repeat(*([1] * responses.ndim), self.time_scales)
+    def _marks(self, values: Tensor, responses: Tensor) -> Tensor:
+        """(..., channels) what impressions of items with ``values`` (..., 1 + V) add on every time scale."""
+        return (self._answer[responses].unsqueeze(-1) * values.unsqueeze(-2)).flatten(-2)
 
-    def read(self, memory: Memory, rows: Tensor, step: Tensor) -> Tensor:
-        """(B, 2, W) the two rows that an item needs, as they are at ``step`` (B, 1).
+    def read(self, memory: Memory, kind: Tensor, step: Tensor) -> Read:
+        """What ``memory`` holds of one ``kind`` (B,) per user, after ``step`` (B,) impressions of the session."""
+        if len(self._first) != len(kind):
+            self._first = torch.arange(0, len(kind) * self.kinds, self.kinds, device=kind.device)
+        place = self._first + kind
+        age = step - memory.written.view(-1).index_select(0, place)
+        own = memory.counts.view(-1, self.width).index_select(0, place)
+        return Read(place, own.mul_(self._left.index_select(0, age)))
+
+    def logits(self, whole: Tensor, own: Tensor, hidden: Tensor) -> Tensor:
+        """Calibrated logits (R, B) of one item per user.
 
         Args:
-            memory: Of the users.
-            rows: (B, 2) the rows, as indices into all rows of the memory: user * (1 + K) + row.
-            step: (B, 1) impressions so far in the session.
+            whole: (B, W) the counts of all kinds together.
+            own: (B, W) the counts of the item's kind.
+            hidden: (B, hidden) the item's share of the hidden layer.
         """
-        flat = rows.flatten()
-        age = step - memory.written.view(-1)[flat].view(-1, 2)  # (B, 2)
-        counts = memory.counts.view(-1, self.width).index_select(0, flat)  # (2B, W)
-        return counts.mul_(self._left.index_select(0, age.flatten())).view(-1, 2, self.width)
-
-    def logits(self, counts: Tensor, hidden: Tensor) -> Tensor:
-        """Calibrated logits (B, R), given what was read (B, 2, W) and the items' share of the hidden layer."""
-        return self._respond(torch.addmm(hidden, counts.flatten(1), self._read))
+        return self._respond(torch.addmm(hidden, own, self._read_own).addmm_(whole, self._read_all))
 
     def _respond(self, hidden: Tensor) -> Tensor:
-        """(..., R) from the first hidden layer (..., hidden), which is overwritten."""
-        size = hidden.shape[:-1]
-        hidden = torch.nn.functional.silu(hidden.view(-1, hidden.shape[-1]), inplace=True)
+        """(R, n) from the first hidden layer (n, hidden), which is overwritten."""
+        hidden = torch.nn.functional.silu(hidden, inplace=True)
         deeper = torch.nn.functional.silu(torch.addmm(self._middle[1], hidden, self._middle[0]), inplace=True)
-        return torch.addmm(self._head[1], deeper.add_(hidden), self._head[0]).view(*size, R)
+        return torch.addmm(self._head[1], self._head[0], deeper.add_(hidden).T)
 
-    def write(
-        self, memory: Memory, rows: Tensor, step: Tensor, counts: Tensor, items: Items, responses: Tensor
-    ) -> None:
-        """Put one impression of ``items`` (B, ...) with ``responses`` (B,) into the memory, after it was read.
+    def write(self, memory: Memory, read: Read, values: Tensor, responses: Tensor, step: Tensor) -> None:
+        """Put one impression per user into ``memory``.
 
-        ``counts`` is what was read, and is overwritten; the other arguments are those of :meth:`read`.
+        Args:
+            memory: Is changed.
+            read: What was read for the item; it is used up.
+            values: (B, 1 + V) of the item.
+            responses: (B,)
+            step: (B,) impressions before this one.
         """
-        marks = self._answer[responses] * items.values.unsqueeze(1)  # (B, R, 1 + V)
-        marks = marks.view(-1, 1, 1, self.channels)  # the same on both rows and on all time scales
-        counts.mul_(self._left[1]).view(-1, 2, self.time_scales, self.channels).add_(marks)
-        flat = rows.flatten()
-        memory.counts.view(-1, self.width).index_copy_(0, flat, counts.view(-1, self.width))
-        memory.written.view(-1).index_copy_(0, flat, (step + 1).expand(-1, 2).flatten())
+        marks = self._marks(values, responses).unsqueeze(1)  # (B, 1, channels)
+        for counts in (memory.whole, read.own):
+            counts.mul_(self._left[1]).view(-1, self.time_scales, self.channels).add_(marks)
+        memory.counts.view(-1, self.width).index_copy_(0, read.place, read.own)
+        memory.written.view(-1).index_copy_(0, read.place, step + 1)
 
-    @torch.no_grad()
     def all_logits(self, memory: Memory, step: int, items: Items) -> Tensor:
         """(B, C, R) calibrated logits of all ``items`` (C, ...), or (B, C, ...), for all users at the same ``step``."""
-        counts = memory.counts * self._left[step - memory.written]  # (B, 1 + K, W)
-        hidden = counts[:, 1:] @ self._read_own + (counts[:, 0] @ self._read_all).unsqueeze(1)  # (B, K, hidden)
-        kinds = (items.row - 1).expand(len(counts), -1)  # (B, C)
-        hidden = hidden.gather(1, kinds.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))  # (B, C, hidden)
-        return self._respond(hidden.add_(items.hidden))
+        counts = memory.counts * self._left[step - memory.written]  # (B, K, W)
+        hidden = counts @ self._read_own + (memory.whole @ self._read_all).unsqueeze(1)  # (B, K, hidden)
+        kinds = items.kind.expand(len(counts), -1).unsqueeze(-1)  # (B, C, 1)
+        hidden = hidden.gather(1, kinds.expand(-1, -1, hidden.shape[-1])).add_(items.hidden)  # (B, C, hidden)
+        return self._respond(hidden.flatten(0, 1)).T.unflatten(0, hidden.shape[:2])
 
-    @torch.no_grad()
     def update(self, memory: Memory, step: int, items: Items, responses: Tensor) -> None:
         """Read and write at once, for users who are all at the same ``step``."""
-        rows, steps = self.rows(items.row), torch.full((len(responses), 1), step, device=responses.device)
-        self.write(memory, rows, steps, self.read(memory, rows, steps), items, responses)
-
-    def rows(self, row: Tensor) -> Tensor:
-        """(B, 2) indices into all rows of a memory: of all kinds together and of ``row`` (B,)."""
-        first = torch.arange(0, len(row) * (1 + self.kinds), 1 + self.kinds, device=row.device)  # (B,)
-        return torch.stack([first, first + row], 1)
+        steps = torch.full_like(responses, step)
+        self.write(memory, self.read(memory, items.kind, steps), items.values, responses, steps)

@@ -150,7 +150,7 @@ class SessionBatch:
         return parts | {
             "clicks": counts[:, CLICK],
             "orders": counts[:, ORDER],
-            "length": state.step[:, 0].numpy().copy(),
+            "length": state.step.numpy().copy(),
         }
 
     def observe(self) -> Arrays | np.ndarray:

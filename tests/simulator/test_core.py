@@ -200,7 +200,7 @@ def test_the_core_agrees_with_its_numpy_twin(action, noise):
         expected = [twin.step(one) for twin, one in zip(twins, actions, strict=True)]
         assert core.candidates[chosen].tolist() == [item for item, _, _ in expected]
         assert response.tolist() == [one for _, one, _ in expected]
-        np.testing.assert_allclose(probs.numpy(), [one for _, _, one in expected], atol=1e-5)
+        np.testing.assert_allclose(probs.T.numpy(), [one for _, _, one in expected], atol=1e-5)
         core.transition(state, chosen, response)
         np.testing.assert_array_equal(state.histories.numpy() - 1, np.stack([twin.histories() for twin in twins]))
 
@@ -222,7 +222,7 @@ def test_a_user_fares_the_same_alone_and_among_a_thousand(noise):
             own_probs, own_responses = core.respond(alone[place], own_chosen)
             core.transition(alone[place], own_chosen, own_responses)
             assert own_chosen.item() == chosen[row].item() and own_responses.item() == responses[row].item()
-            torch.testing.assert_close(own_probs[0], probs[row], atol=1e-5, rtol=0)
+            torch.testing.assert_close(own_probs[:, 0], probs[:, row], atol=1e-5, rtol=0)
             for name, value in vars(together).items():
                 if name not in ("seed", "episode"):
                     assert torch.equal(getattr(alone[place], name)[0], value[row])
@@ -231,9 +231,9 @@ def test_a_user_fares_the_same_alone_and_among_a_thousand(noise):
 def test_close_calls_are_decided_in_float64():
     core = SessionCore(random_simulator(items=200), SessionConfig(session_length=1))
     state, chosen = start(core, [0] * 200), torch.arange(200)
-    read = core.read(state, chosen)
-    exact = core._exact_model.logits(read.counts.double(), core._exact_items.hidden[chosen]).softmax(-1)
-    edge = exact[:, 0]  # between skip and click
+    own = core.read(state, chosen)[1].own.double()
+    exact = core._exact_model.logits(state.whole.double(), own, core._exact_items.hidden[chosen]).softmax(0)
+    edge = exact[0]  # between skip and click
     for towards in (0.0, 1.0):  # the float32 numbers next to the edge: nearer than float32 sums can tell
         draws = torch.nextafter(edge.float(), torch.tensor(towards))
         near = dataclasses.replace(state, draws=draws.unsqueeze(1))
@@ -299,7 +299,7 @@ def test_responses_are_drawn_with_their_probabilities():
     state = start(core, [7] * 20_000)
     probs, responses = core.respond(state, torch.full((20_000,), 3))
     rates = torch.bincount(responses, minlength=3) / 20_000  # standard error at most 0.0036
-    torch.testing.assert_close(rates, probs[0], atol=0.015, rtol=0)
+    torch.testing.assert_close(rates, probs[:, 0], atol=0.015, rtol=0)
 
 
 def test_users_are_drawn_from_the_whole_pool():

@@ -270,7 +270,7 @@ def test_a_simulator_of_other_items_is_refused(market):
 
 def test_the_world_is_made_again_from_the_log(market):
     log, _ = market
-    world = world_of(log)
+    world = world_of(log.metadata, log.items, log.name)
     assert world.config == SMALL_WORLD
     assert torch.equal(world.catalogue.embeddings, log.items.embeddings)
 
@@ -288,7 +288,7 @@ def test_a_world_that_cannot_be_made_again(market, tmp_path, about, message):
     row = {"session_id": [0], "step": [0], "user_id": [0], "item_id": [0], "response": [0]}
     other = InteractionLog.from_arrays(row, log.items, tmp_path / "log", {"world": about})
     with pytest.raises(ValueError, match=message):
-        world_of(other)
+        world_of(other.metadata, other.items, other.name)
 
 
 def test_sessions_longer_than_the_candidates_are_refused(market):

@@ -47,12 +47,13 @@ def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
     memory = users.replay(catalogue, before, responses[:, :BORDER])
     for place in range(LENGTH):
         item = catalogue[items[:, BORDER + place]]
-        rows, step = users.rows(item.row), torch.full((3, 1), place)
-        counts = users.read(memory, rows, step)
-        torch.testing.assert_close(users.logits(counts, item.hidden), parallel[:, place], atol=1e-5, rtol=1e-5)
+        step = torch.full((3,), place)
+        read = users.read(memory, item.kind, step)
+        logits = users.logits(memory.whole, read.own, item.hidden).T
+        torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
         among_all = users.all_logits(memory, place, catalogue)[range(3), items[:, BORDER + place]]
         torch.testing.assert_close(among_all, parallel[:, place], atol=1e-5, rtol=1e-5)
-        users.write(memory, rows, step, counts, item, responses[:, BORDER + place])
+        users.write(memory, read, item.values, responses[:, BORDER + place], step)
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
@@ -87,22 +88,23 @@ def test_candidates_may_differ_by_user(embeddings):
 
 
 def test_memory_by_hand():
-    """One time scale that halves, one value, two kinds: three decayed pairs of sums in each row."""
+    """One time scale that halves, one value, two kinds: three decayed pairs of sums, of all and of each kind."""
     model = ResponseModel(ResponseConfig(embedding_dim=1, kinds=2, values=1, half_lives=(1.0,)))
     users = Recurrence(model, steps=4)
-    kinds, half = torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
+    kinds, half = torch.eye(2), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
     items = users.items(ItemCodes(kinds, half, torch.zeros(2, 16)))
     memory = users.blank(1)
     for step, (item, response) in enumerate([(0, CLICK), (0, ORDER), (1, ORDER)]):
         users.update(memory, step, items[torch.tensor([item])], torch.tensor([response]))
     # All kinds: 0.25 of the click (1, 0.5); orders: 0.5 of (1, 0.5) and 1 of (1, -0.5). Kind 0: as it was after its
     # last impression, at step 2. Kind 1: the order of item 1.
-    expected = [[0.0, 0.0, 0.25, 0.125, 1.5, -0.25], [0.0, 0.0, 0.5, 0.25, 1.0, 0.5], [0.0, 0.0, 0.0, 0.0, 1.0, -0.5]]
-    torch.testing.assert_close(memory.counts, torch.tensor([expected]))
-    assert memory.written.tolist() == [[3, 2, 3]]
-    # Read at step 4, two impressions after kind 0 was last written and one after all kinds were.
-    counts = users.read(memory, users.rows(items.row[:1]), torch.tensor([[4]]))
-    torch.testing.assert_close(counts, torch.tensor([[expected[0], expected[1]]]) * torch.tensor([[[0.5], [0.25]]]))
+    kind_0, kind_1 = [0.0, 0.0, 0.5, 0.25, 1.0, 0.5], [0.0, 0.0, 0.0, 0.0, 1.0, -0.5]
+    torch.testing.assert_close(memory.whole, torch.tensor([[0.0, 0.0, 0.25, 0.125, 1.5, -0.25]]))
+    torch.testing.assert_close(memory.counts, torch.tensor([[kind_0, kind_1]]))
+    assert memory.written.tolist() == [[2, 3]]
+    # Read at step 4, two impressions after kind 0 was last written.
+    read = users.read(memory, items.kind[:1], torch.tensor([4]))
+    torch.testing.assert_close(read.own, torch.tensor([kind_0]) / 4)
 
 
 def test_the_border_between_visits_leaves_a_share(embeddings):
@@ -124,11 +126,20 @@ def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddin
     assert float(codes.values.abs().max()) <= 1.0
 
 
-def test_kinds_are_soft_while_the_model_learns_and_the_most_likely_one_afterwards(embeddings):
+def test_an_item_is_of_its_most_likely_kind_and_learns_as_if_it_were_of_all(embeddings):
     model = model_of()
-    fixed, soft = model.encode(embeddings).kinds, model.train().encode(embeddings).kinds
-    assert bool(((soft > 0) & (soft < 1)).all())
-    assert torch.equal(fixed, torch.nn.functional.one_hot(soft.argmax(-1), 4).float())
+    likely = torch.softmax(model.to_kinds(embeddings), -1)
+    fixed = torch.nn.functional.one_hot(likely.argmax(-1), 4).float()
+    assert torch.equal(model.encode(embeddings).kinds, fixed)
+    model.train().requires_grad_(True)
+    learning = model.encode(embeddings).kinds
+    torch.testing.assert_close(learning, fixed)
+    towards = torch.randn(ITEMS, 4, generator=torch.Generator().manual_seed(3))
+    found = torch.autograd.grad((learning * towards).sum(), model.to_kinds.weight)
+    expected = torch.autograd.grad(
+        (torch.softmax(model.to_kinds(embeddings), -1) * towards).sum(), model.to_kinds.weight
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def test_calibration_scales_then_shifts(embeddings):

@@ -13,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN, PPO, TD3, dqn, ppo, td3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -191,6 +192,7 @@ class SB3Agent(Agent):
             )
             model.policy.load_state_dict(self.policy.state_dict())
             self.policy = model.policy  # so that whoever watches the training sees the weights of the moment
+            model.set_logger(Logger(None, []))  # otherwise every training leaves a folder where temporary files go
             vec_env.seed(seed)
             model.learn(steps, callback=_CurveCallback(curve))
 
