@@ -140,7 +140,7 @@ def make_preset(name: PresetName) -> Preset:
             return Preset("quick", tasks, _entries(6_400, 9_600, greedy_impressions=100_000), seeds=2)
         case "full":
             entries = _entries(flat_steps=51_200, sb3_steps=51_200, greedy_impressions=500_000)
-            return Preset("full", _pair(sessions=400), entries, seeds=3)
+            return Preset("full", _pair(sessions=400), entries, seeds=5)
         case "movielens":
             tasks = _pair(sessions=200, simulator=str(MOVIELENS / "simulators" / "movielens"))
             return Preset("movielens", tasks, _entries(20_000, 20_000, greedy_impressions=50_000), seeds=3)

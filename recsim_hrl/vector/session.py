@@ -81,12 +81,21 @@ class SessionBatch:
                 new_seeds[row] = entropy.integers(SEED_BITS) if seed is None else _check_seed(seed)
                 new_episodes[row] = 0
         chosen = torch.tensor([self._check_user(user) for user in users])  # (b,)
-        fresh = self.core.initial(torch.from_numpy(new_seeds[rows]), torch.from_numpy(new_episodes[rows]), chosen)
+        self._place(rows, new_seeds, new_episodes, chosen)
+
+    def go_on(self, rows: np.ndarray) -> None:
+        """Begin the next session of the same seeds in the ``rows`` (b,), which have played one."""
+        episodes = self.episodes.copy()
+        episodes[rows] += 1
+        self._place(rows, self.seeds, episodes, None)
+
+    def _place(self, rows: np.ndarray, seeds: np.ndarray, episodes: np.ndarray, users: Tensor | None) -> None:
+        fresh = self.core.initial(torch.from_numpy(seeds[rows]), torch.from_numpy(episodes[rows]), users)
         if len(rows) == self.size:
             self.state = fresh
         else:
             self._running().put(torch.from_numpy(rows), fresh)
-        self.seeds, self.episodes = new_seeds, new_episodes
+        self.seeds, self.episodes = seeds, episodes
 
     def _check_user(self, user: int | None) -> int:
         if user is None:
@@ -260,7 +269,7 @@ class RecSessionVectorEnv(VectorEnv):
             info |= {"final_obs": self._split(observation, truncated), "_final_obs": truncated.copy()}
             info |= {"final_info": final, "_final_info": truncated.copy()}
             rows = truncated.nonzero()[0]
-            self._batch.start(rows, [None] * len(rows), [None] * len(rows), self.np_random)
+            self._batch.go_on(rows)
             self._begin_traces(rows)
             observation = self._batch.observe()
         if not truncated.all():
@@ -326,10 +335,12 @@ def _check_mask(mask: Any, size: int) -> np.ndarray:
 def _masked(values: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
     """Vector info as Gymnasium writes it: zero where the mask is False, and beside each key its mask as ``_key``."""
     info: dict[str, Any] = {}
+    everyone = bool(mask.all())
     for name, value in values.items():
         if name.startswith("_"):
             info[name] = value
             continue
-        info[name] = value if isinstance(value, dict) else np.where(mask, value, np.zeros_like(value))
+        whole = everyone or isinstance(value, dict)
+        info[name] = value if whole else np.where(mask, value, np.zeros_like(value))
         info[f"_{name}"] = mask.copy()
     return info

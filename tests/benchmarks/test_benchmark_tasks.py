@@ -8,7 +8,7 @@ from recsim_hrl.data.log import InteractionLog
 AGENTS = ["random", "popularity", "greedy", "ddpg", "sb3-dqn", "sb3-ppo", "sb3-td3"]
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("quick", 2), ("full", 3), ("movielens", 3)])
+@pytest.mark.parametrize(("name", "seeds"), [("quick", 2), ("full", 5), ("movielens", 3)])
 def test_presets_hold_every_agent_in_short_and_long_sessions(name, seeds):
     preset = make_preset(name)
     assert [(task.name, task.env_id, task.session_length) for task in preset.tasks] == [
