@@ -22,13 +22,14 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, SessionBatch, item_counts
 from recsim_hrl.simulator.store import Simulator, save_simulator
+from recsim_hrl.types import Catalogue
 
 
 @dataclass(frozen=True)
 class FitConfig:
     """How a response model is fitted."""
 
-    passes: int = 5
+    passes: int = 4
     """Passes over the training sessions at the most."""
     patience: int = 2
     """Passes without improvement on held-out sessions after which the fit stops."""
@@ -36,7 +37,7 @@ class FitConfig:
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    batch: int = 8000
+    batch: int = 3000
     """Impressions in a batch."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
@@ -112,7 +113,7 @@ class _Checkpoint:
 
 def fit_response_model(
     sequences: Sequences,
-    embeddings: Tensor,
+    catalogue: Catalogue,
     config: FitConfig,
     checkpoint: Path | None = None,
     log: Callable[[str], None] = print,
@@ -121,16 +122,18 @@ def fit_response_model(
 
     Args:
         sequences: The sessions.
-        embeddings: (I, D) item embeddings.
+        catalogue: The items that the sessions speak of.
         config: How to fit.
         checkpoint: File that the fit resumes from; None for none.
         log: Receives one line per pass.
     """
+    embeddings = catalogue.embeddings
     training, held = split_sessions(len(sequences), config)
     shape = ResponseConfig(embedding_dim=embeddings.shape[1], kinds=config.kinds, hidden=config.hidden)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = ResponseModel(shape)
+    model.begin_with_categories(embeddings, catalogue.categories)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     batches = sum(1 for _ in sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
     schedule = _one_cycle(batches * config.passes)
@@ -277,7 +280,7 @@ def fit_simulator(
     catalogue = log.items
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.name}.fit")
-    model, history = fit_response_model(sequences, catalogue.embeddings, config, checkpoint, report)
+    model, history = fit_response_model(sequences, catalogue, config, checkpoint, report)
     generator = np.random.default_rng((config.seed, 1))
     pool = np.sort(generator.permutation(len(sequences))[: config.pool])
     # A generator of its own: simulators fitted with one seed on halves of a log offer the same candidates, whatever

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from recsim_hrl.types import R
 
+_NEVER = -1e4  # logit of a kind without items
+
 
 @dataclass(frozen=True)
 class ResponseConfig:
@@ -87,6 +89,29 @@ class ResponseModel(nn.Module):
         # Calibration on held-out sessions: logits are multiplied by the scale, then shifted (see fit.calibrate).
         self.register_buffer("logit_scale", torch.ones(1))
         self.register_buffer("logit_shift", torch.zeros(R))
+
+    @torch.no_grad()
+    def begin_with_categories(self, embeddings: Tensor, categories: Tensor) -> None:
+        """Let kind k begin as category k: an item belongs where its embedding is nearest to the category's mean.
+
+        From there the kinds are learned like everything else. Kinds beyond the last category begin without items. With
+        a single category, or with more of them than kinds, all kinds keep their random weights.
+
+        Args:
+            embeddings: (I, D) of the catalogue.
+            categories: (I,) of the catalogue.
+        """
+        present, category = categories.unique(return_inverse=True)
+        size = len(present)
+        if not 1 < size <= self.config.kinds:
+            return
+        means = torch.zeros(size, embeddings.shape[1]).index_add_(0, category, embeddings)
+        means = means / torch.bincount(category).unsqueeze(1)
+        spread = (embeddings - means[category]).square().mean().clamp_min(1e-6)  # of an entry, within a category
+        self.to_kinds.weight.zero_()
+        self.to_kinds.bias.fill_(_NEVER)
+        self.to_kinds.weight[:size] = means / spread
+        self.to_kinds.bias[:size] = -0.5 * means.square().sum(1) / spread
 
     @property
     def decays(self) -> Tensor:

@@ -40,6 +40,13 @@ def toy(sessions: int = 300, seed: int = 0) -> tuple[Sequences, torch.Tensor]:
     return built, embeddings
 
 
+def catalogue_of(embeddings: torch.Tensor, categories: torch.Tensor | None = None) -> Catalogue:
+    """Items with ``embeddings``; of one category, unless told."""
+    index = torch.arange(len(embeddings))
+    categories = torch.zeros_like(index) if categories is None else categories
+    return Catalogue(index, embeddings, categories, torch.ones(len(index)))
+
+
 def entropy(probs: np.ndarray) -> float:
     return float(-(probs[probs > 0] * np.log(probs[probs > 0])).sum())
 
@@ -50,7 +57,7 @@ def quiet(_: str) -> None:
 
 def test_a_fit_finds_out_what_each_user_likes():
     sequences, embeddings = toy(600)
-    model, history = fit_response_model(sequences, embeddings, SMALL, log=quiet)
+    model, history = fit_response_model(sequences, catalogue_of(embeddings), SMALL, log=quiet)
     fresh, _ = toy(200, seed=1)
     base = entropy((LIKED + DISLIKED) / 2)
     known = (entropy(LIKED) + entropy(DISLIKED)) / 2  # the loss of who knows what each user likes
@@ -59,9 +66,19 @@ def test_a_fit_finds_out_what_each_user_likes():
     assert len(history["passes"]) <= 3 and history["held_out_log_loss"] == pytest.approx(loss, abs=0.05)
 
 
+def test_kinds_begin_with_the_categories_and_learn_from_there():
+    sequences, embeddings = toy(600)
+    categories = torch.where(embeddings[:, 0] > 0, 70, -3)
+    model, _ = fit_response_model(sequences, catalogue_of(embeddings, categories), SMALL, log=quiet)
+    assert model.encode(embeddings).kinds.argmax(-1).tolist() == (categories == 70).long().tolist()
+    fresh, _ = toy(200, seed=1)
+    known = (entropy(LIKED) + entropy(DISLIKED)) / 2
+    assert log_loss(model, embeddings, fresh, np.arange(200)) < 1.1 * known
+
+
 def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
     sequences, embeddings = toy()
-    whole, whole_history = fit_response_model(sequences, embeddings, SMALL, log=quiet)
+    whole, whole_history = fit_response_model(sequences, catalogue_of(embeddings), SMALL, log=quiet)
     checkpoint = tmp_path / "fit"
 
     def interrupt(line: str) -> None:
@@ -69,9 +86,9 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_response_model(sequences, embeddings, SMALL, checkpoint, interrupt)
+        fit_response_model(sequences, catalogue_of(embeddings), SMALL, checkpoint, interrupt)
     lines = []
-    resumed, history = fit_response_model(sequences, embeddings, SMALL, checkpoint, lines.append)
+    resumed, history = fit_response_model(sequences, catalogue_of(embeddings), SMALL, checkpoint, lines.append)
     assert lines[0] == "resuming after pass 1"
     assert history == whole_history
     for name, value in whole.state_dict().items():
@@ -87,8 +104,8 @@ def test_a_fit_that_was_interrupted_after_stopping_early_does_not_train_on(tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(fit, "calibrate", _interrupt)
         with pytest.raises(KeyboardInterrupt):
-            fit_response_model(sequences, embeddings, config, tmp_path / "fit", quiet)
-    _, history = fit_response_model(sequences, embeddings, config, tmp_path / "fit", quiet)
+            fit_response_model(sequences, catalogue_of(embeddings), config, tmp_path / "fit", quiet)
+    _, history = fit_response_model(sequences, catalogue_of(embeddings), config, tmp_path / "fit", quiet)
     assert [entry["held_out_log_loss"] for entry in history["passes"]] == [1.0, 2.0]
     assert history["held_out_log_loss"] == 3.0  # the next number, so no pass came between
 
@@ -101,11 +118,13 @@ def test_a_checkpoint_of_another_fit_is_not_taken(tmp_path):
     sequences, embeddings = toy(60)
     checkpoint = tmp_path / "fit"
     with pytest.raises(KeyboardInterrupt):
-        fit_response_model(sequences, embeddings, SMALL, checkpoint, lambda line: line[5] == "2" and _interrupt())
+        fit_response_model(
+            sequences, catalogue_of(embeddings), SMALL, checkpoint, lambda line: line[5] == "2" and _interrupt()
+        )
     assert checkpoint.is_file()
     lines: list[str] = []
     other = FitConfig(**{**vars(SMALL), "seed": 1})
-    fit_response_model(sequences, embeddings, other, checkpoint, lines.append)
+    fit_response_model(sequences, catalogue_of(embeddings), other, checkpoint, lines.append)
     assert lines[0].startswith("pass 1/3")
 
 
@@ -113,13 +132,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     sequences, embeddings = toy(20)
     (tmp_path / "fit").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="fit: damaged checkpoint; delete it"):
-        fit_response_model(sequences, embeddings, SMALL, tmp_path / "fit", quiet)
+        fit_response_model(sequences, catalogue_of(embeddings), SMALL, tmp_path / "fit", quiet)
 
 
 def test_the_best_pass_is_kept(monkeypatch):
     sequences, embeddings = toy(60)
     config = FitConfig(**{**vars(SMALL), "patience": 3})
-    first, _ = fit_response_model(sequences, embeddings, config, log=quiet)
+    first, _ = fit_response_model(sequences, catalogue_of(embeddings), config, log=quiet)
     # Held-out losses that get worse: the weights of the first pass must come back.
     seen: list[torch.Tensor] = []
 
@@ -128,13 +147,13 @@ def test_the_best_pass_is_kept(monkeypatch):
         return float(len(seen))
 
     monkeypatch.setattr(fit, "log_loss", worse)
-    kept, _ = fit_response_model(sequences, embeddings, config, log=quiet)
+    kept, _ = fit_response_model(sequences, catalogue_of(embeddings), config, log=quiet)
     assert torch.equal(kept.head.weight, seen[0]) and not torch.equal(seen[0], seen[2])
 
 
 def test_calibration_takes_back_a_wrong_scale_and_shift():
     sequences, embeddings = toy()
-    model, _ = fit_response_model(sequences, embeddings, SMALL, log=quiet)
+    model, _ = fit_response_model(sequences, catalogue_of(embeddings), SMALL, log=quiet)
     everyone = np.arange(len(sequences))
     calibrate(model, embeddings, sequences, everyone)
     good = log_loss(model, embeddings, sequences, everyone)
@@ -151,7 +170,9 @@ def test_calibration_takes_back_a_wrong_scale_and_shift():
 def test_log_loss_by_hand():
     """An untrained model whose head is zero gives each of the three responses a third."""
     sequences, embeddings = toy(10)
-    model, _ = fit_response_model(sequences, embeddings, FitConfig(passes=1, kinds=2, hidden=4), log=quiet)
+    model, _ = fit_response_model(
+        sequences, catalogue_of(embeddings), FitConfig(passes=1, kinds=2, hidden=4), log=quiet
+    )
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.zero_()

@@ -142,6 +142,18 @@ def test_an_item_is_of_its_most_likely_kind_and_learns_as_if_it_were_of_all(embe
     torch.testing.assert_close(found, expected)
 
 
+def test_kinds_begin_where_the_mean_of_a_category_is_nearest():
+    embeddings = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 1.0], [10.0, 3.0], [5.5, 1.0]])
+    model = ResponseModel(ResponseConfig(embedding_dim=2, kinds=3))
+    model.begin_with_categories(embeddings, torch.tensor([4, 4, 9, 9, 9]))  # means (1, 0) and (8.5, 5 / 3)
+    assert model.encode(embeddings).kinds.argmax(-1).tolist() == [0, 0, 1, 1, 1]
+    assert model.encode(torch.tensor([[4.4, 0.0]])).kinds.argmax(-1).item() == 0
+    for categories in ([1, 1, 1, 1, 1], [0, 1, 2, 3, 3]):  # one category, or more than kinds: nothing happens
+        before = model.to_kinds.weight.clone()
+        model.begin_with_categories(embeddings, torch.tensor(categories))
+        assert torch.equal(model.to_kinds.weight, before)
+
+
 def test_calibration_scales_then_shifts(embeddings):
     model = model_of()
     _, catalogue, memory = memory_of(model, embeddings)
