@@ -39,7 +39,7 @@ class FidelityConfig:
 
     lengths: tuple[int, ...] = (50, 200)
     """Session lengths in items."""
-    impressions: int = 60_000
+    impressions: int = 40_000
     """Impressions per policy, market and length; the number of users is this divided by the length."""
     candidates: int = 1000
     """Candidates offered, as many as the environments offer by default."""

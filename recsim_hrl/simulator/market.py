@@ -19,7 +19,7 @@ from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, Catalogue, Visits
 
-_CACHE_USERS = 16
+_CACHE_USERS = 4
 
 
 class Market(Protocol):

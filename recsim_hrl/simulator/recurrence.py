@@ -174,8 +174,11 @@ class Recurrence:
         """(B, C, R) calibrated logits of all ``items`` (C, ...), or (B, C, ...), for all users at the same ``step``."""
         counts = memory.counts * self._left[step - memory.written]  # (B, K, W)
         hidden = counts @ self._read_own + (memory.whole @ self._read_all).unsqueeze(1)  # (B, K, hidden)
-        kinds = items.kind.expand(len(counts), -1).unsqueeze(-1)  # (B, C, 1)
-        hidden = hidden.gather(1, kinds.expand(-1, -1, hidden.shape[-1])).add_(items.hidden)  # (B, C, hidden)
+        if items.kind.ndim == 1:
+            hidden = hidden.index_select(1, items.kind)  # (B, C, hidden)
+        else:
+            hidden = hidden.gather(1, items.kind.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        hidden = hidden.add_(items.hidden)
         return self._respond(hidden.flatten(0, 1)).T.unflatten(0, hidden.shape[:2])
 
     def update(self, memory: Memory, step: int, items: Items, responses: Tensor) -> None:
