@@ -22,11 +22,23 @@ import tyro
 from recsim_hrl_agents import LoggedSessions, evaluate, make_agent, train
 
 from benchmarks.aggregate import read_csv, write_csv
+from benchmarks.records import simulator_fingerprint
 from benchmarks.tasks import Entry, Run, Task, make_preset, training_log
 from benchmarks.training import make_env
 from recsim_hrl.data.log import InteractionLog
 
-COLUMNS = ("agent", "trial", "task", "steps", "settings", "total_reward", "click_reward", "order_reward", "cpu_seconds")
+COLUMNS = (
+    "agent",
+    "trial",
+    "task",
+    "steps",
+    "settings",
+    "total_reward",
+    "click_reward",
+    "order_reward",
+    "cpu_seconds",
+    "simulator",
+)
 SEED = 90
 """Run seed of every trial; benchmark runs count from 0."""
 EVALUATION_SEED = 50_000_000
@@ -160,7 +172,12 @@ def best_settings(rows: Sequence[Sequence[str]]) -> dict[str, tuple[int, float]]
 
 def main(config: TuningConfig) -> None:
     """Run what is missing and print which settings did best."""
+    fingerprint = simulator_fingerprint(config.simulator)
     rows = read_csv(config.out) if config.out.exists() else []
+    if others := [row for row in rows if row[-1] != fingerprint]:
+        raise ValueError(
+            f"{config.out}: {len(others)} trials are of another simulator; move the file away to tune anew"
+        )
     finished = {(agent, int(trial), task, int(steps), settings) for agent, trial, task, steps, settings, *_ in rows}
     missing = [
         (trial, run)
@@ -171,7 +188,7 @@ def main(config: TuningConfig) -> None:
     with ProcessPoolExecutor(config.workers) as pool:
         waiting = [pool.submit(execute_trial, trial, run, config) for trial, run in missing]
         for future in as_completed(waiting):
-            rows.append([str(value) for value in future.result()])
+            rows.append([*map(str, future.result()), fingerprint])
             write_csv(config.out, COLUMNS, sorted(rows, key=lambda row: (row[0], int(row[1]), row[2])))
             print(" ".join(rows[-1]), flush=True)
     for agent, (trial, score) in best_settings(rows).items():

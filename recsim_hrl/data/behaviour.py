@@ -6,8 +6,8 @@ and fixed scores of items. (A logger that acts on the users' hidden taste confou
 
 A *tactic* chooses a category, staying with the last one with some probability and otherwise by a softmax over the
 visit's clicks, then an item of that category by a softmax over one of four item scores. Users meet several tactics
-in a visit, or one from beginning to end. The mix is chosen for coverage: a simulator can only know what its log has
-seen, so the log holds long stretches of one category, whole visits among good items, and whole visits among click-bait.
+in a visit. The mix is chosen for coverage: a simulator can only know what its log has seen, so the log holds long
+stretches of one category, visits among good items only, and visits among click-bait only.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Tactic:
     """One way to choose items."""
 
     share: float
-    """Share of the stretches, and of the steady visits, that use it."""
+    """Share of the stretches of a visit that use it."""
     stay: float
     """Probability of showing the category of the last item again."""
     follow: float
@@ -39,17 +39,17 @@ class Tactic:
 
 
 TACTICS = (
-    Tactic(0.19, stay=0.0, follow=0.0, score="uniform", sharpness=0.0),
-    Tactic(0.09, stay=0.0, follow=2.0, score="popular", sharpness=1.0),
-    Tactic(0.12, stay=0.3, follow=3.0, score="popular", sharpness=3.0),
+    Tactic(0.14, stay=0.0, follow=0.0, score="uniform", sharpness=0.0),
+    Tactic(0.08, stay=0.0, follow=2.0, score="popular", sharpness=1.0),
+    Tactic(0.10, stay=0.3, follow=3.0, score="popular", sharpness=3.0),
     Tactic(0.08, stay=0.3, follow=3.0, score="balanced", sharpness=1.5),
-    Tactic(0.05, stay=0.6, follow=4.0, score="balanced", sharpness=4.0),
+    Tactic(0.08, stay=0.6, follow=4.0, score="balanced", sharpness=4.0),
     Tactic(0.10, stay=0.85, follow=0.0, score="uniform", sharpness=0.0),
-    Tactic(0.08, stay=0.90, follow=1.5, score="good", sharpness=1.5),
+    Tactic(0.10, stay=0.90, follow=1.5, score="good", sharpness=1.5),
     Tactic(0.08, stay=0.90, follow=2.5, score="good", sharpness=4.0),
-    Tactic(0.05, stay=0.90, follow=1.5, score="balanced", sharpness=1.5),
-    Tactic(0.09, stay=0.93, follow=2.0, score="popular", sharpness=1.5),
-    Tactic(0.07, stay=0.3, follow=1.0, score="good", sharpness=3.0),
+    Tactic(0.08, stay=0.90, follow=1.5, score="balanced", sharpness=1.5),
+    Tactic(0.06, stay=0.93, follow=2.0, score="popular", sharpness=1.5),
+    Tactic(0.10, stay=0.3, follow=1.0, score="good", sharpness=3.0),
 )
 
 
@@ -60,12 +60,10 @@ class BehaviourConfig:
     tactics: tuple[Tactic, ...] = TACTICS
     """What a visit mixes."""
     stretch: float = 30.0
-    """Mean number of impressions under one tactic, in visits that mix several."""
-    steady: float = 0.4
-    """Share of visits under one tactic from beginning to end: without them, trust is never seen at its highest."""
+    """Mean number of impressions under one tactic."""
     click_memory: float = 0.95
     """Decay of the clicks that tactics follow."""
-    leave_rate: float = 0.0232
+    leave_rate: float = 0.0233
     """Chance that a user of median patience leaves after an impression, while trust stands where it started."""
     patience_spread: float = 0.55
     """Spread of the users' patience (of its logarithm); gives the long tail."""
@@ -83,8 +81,6 @@ class BehaviourConfig:
         unknown = {tactic.score for tactic in self.tactics} - set(ITEM_SCORES)
         if unknown:
             raise ValueError(f"behaviour tactics: unknown item scores {sorted(unknown)}, allowed {ITEM_SCORES}")
-        if not 0.0 <= self.steady <= 1.0:
-            raise ValueError(f"behaviour steady: got {self.steady}, allowed 0 to 1; it is a share of visits")
         if not 0.0 < self.leave_rate < 1.0:
             raise ValueError(f"behaviour leave_rate: got {self.leave_rate}, allowed between 0 and 1, both excluded")
 

@@ -18,7 +18,7 @@ from recsim_hrl.data.behaviour import Behaviour, BehaviourConfig
 from recsim_hrl.data.world import World
 from recsim_hrl.data.writer import LogWriter
 
-_USER, _PATIENCE, _ITEM, _STEADY = range(50, 54)  # random streams of a visit, and of the item redraws
+_USER, _PATIENCE, _ITEM = range(50, 53)  # random streams of a visit, and of the item redraws
 _TACTIC, _SWITCH, _CATEGORY, _RESPONSE, _LEAVE = range(5)  # random streams of a step
 _STREAMS = 5
 MEAN_LENGTH = 46.5
@@ -49,7 +49,6 @@ def simulate_visits(
     users = random.integers(random.mix(key, _USER), user_pool)  # (S,)
     patience = torch.exp(config.patience_spread * random.normal(random.mix(key, _PATIENCE)))
     leave_rate = (config.leave_rate / patience).clamp_max(1.0)  # (S,)
-    steady = random.uniform(random.mix(key, _STEADY)) < config.steady  # (S,)
     alive = torch.arange(len(sessions))
     state = world.initial(world.users(users))
     clicks = torch.zeros(len(sessions), world.config.categories)
@@ -61,8 +60,8 @@ def simulate_visits(
     for step in range(min(config.max_length, world.config.items)):
         step_key = random.mix(key[alive], 100 + step)  # (B,)
         draws = random.uniform(random.mix(step_key.unsqueeze(1), torch.arange(_STREAMS)))  # (B, streams)
-        switch = (draws[:, _SWITCH] < 1.0 / config.stretch) & ~steady[alive]
-        tactic = torch.where(switch | torch.tensor(step == 0), behaviour.tactic(draws[:, _TACTIC]), tactic)
+        switch = draws[:, _SWITCH] < (1.0 if step == 0 else 1.0 / config.stretch)
+        tactic = torch.where(switch, behaviour.tactic(draws[:, _TACTIC]), tactic)
         category_probs = behaviour.category_probs(tactic, clicks, last, left, state)  # (B, K)
         last = random.sample(category_probs, draws[:, _CATEGORY])
         item, within = behaviour.items(tactic, last, shown[:, :step], random.mix(step_key, _ITEM))

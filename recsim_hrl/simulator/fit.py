@@ -29,7 +29,7 @@ from recsim_hrl.types import Catalogue
 class FitConfig:
     """How a response model is fitted."""
 
-    passes: int = 4
+    passes: int = 5
     """Passes over the training sessions at the most."""
     patience: int = 2
     """Passes without improvement on held-out sessions after which the fit stops."""
@@ -37,10 +37,12 @@ class FitConfig:
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    batch: int = 3000
+    batch: int = 8000
     """Impressions in a batch."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
+    limit: float = 0.97
+    """Counts are cut to what this share of held-out impressions stays within: the model does not extrapolate."""
     pool: int = 4000
     """Initial users kept with the simulator."""
     kinds: int = 24
@@ -54,6 +56,10 @@ class FitConfig:
         for name in ("passes", "patience", "batch", "pool", "kinds", "hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"fit {name}: got {getattr(self, name)}, allowed 1 or more")
+        if not 0.5 < self.limit <= 1.0:
+            raise ValueError(
+                f"fit limit: got {self.limit}, allowed above 0.5 and at most 1; 1 cuts at the largest count"
+            )
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"fit held_out: got {self.held_out}, allowed between 0 and 1, both excluded")
         if self.learning_rate <= 0 or self.weight_decay < 0:
@@ -168,6 +174,7 @@ def fit_response_model(
         )
     model.load_state_dict(best.weights)
     model.eval().requires_grad_(False)
+    limit(model, embeddings, sequences, held, config.limit)
     calibrate(model, embeddings, sequences, held)
     store.remove()
     return model, {"passes": history, "held_out_log_loss": log_loss(model, embeddings, sequences, held)}
@@ -229,6 +236,26 @@ def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, conf
             total, count = total + float(loss.detach()), count + weight
             bar.update(int(weight))
     return total / count
+
+
+@torch.no_grad()
+def limit(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray, share: float) -> None:
+    """Cut the counts that the model reads to what they are in held-out ``sessions``.
+
+    An agent that optimises against the model leads users where no log has been: many orders, long stretches of
+    well-chosen items. There the network would go on as it began, and pay too much. With every count cut at the quantile
+    ``share`` (and, where it can be negative, at the opposite one) it stays with the last that it has seen.
+    """
+    counts: list[tuple[Tensor, Tensor]] = []
+    for batch in sequences.batches(sessions, 40_000, None):
+        items = model.encode(embeddings[batch.items])
+        both = model.session_counts(items, batch.responses, batch.present, batch.border)
+        counts.append(tuple(part[batch.weights > 0] for part in both))
+    for limits, parts in zip((model.own_limits, model.all_limits), zip(*counts, strict=True), strict=True):
+        ordered = torch.cat(parts).sort(0).values  # (n, H * channels)
+        last = len(ordered) - 1
+        limits[0] = ordered[round((1.0 - share) * last)].clamp_max(0.0)  # an empty count stays empty
+        limits[1] = ordered[round(share * last)].clamp_min(0.0)
 
 
 def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> None:

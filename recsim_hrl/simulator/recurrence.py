@@ -87,6 +87,8 @@ class Recurrence:
         place = {"dtype": dtype, "device": torch.device(device)}
         self._read_all = (weights["read_all.weight"] * unit).T.contiguous().to(**place)  # (W, hidden)
         self._read_own = (weights["read_own.weight"] * unit).T.contiguous().to(**place)  # (W, hidden)
+        self._own_limits = weights["own_limits"].to(**place).unbind()  # (W,) lowest, (W,) highest
+        self._all_limits = weights["all_limits"].to(**place).unbind()
         self._item = weights["read_item.weight"].T.to(**place), weights["read_item.bias"].to(**place)
         self._middle = weights["middle.weight"].T.contiguous().to(**place), weights["middle.bias"].to(**place)
         self._head = calibrated[0].to(**place), calibrated[1].unsqueeze(1).to(**place)  # (R, hidden), (R, 1)
@@ -146,6 +148,7 @@ class Recurrence:
             own: (B, W) the counts of the item's kind.
             hidden: (B, hidden) the item's share of the hidden layer.
         """
+        own, whole = own.clamp(*self._own_limits), whole.clamp(*self._all_limits)
         return self._respond(torch.addmm(hidden, own, self._read_own).addmm_(whole, self._read_all))
 
     def _respond(self, hidden: Tensor) -> Tensor:
@@ -172,8 +175,9 @@ class Recurrence:
 
     def all_logits(self, memory: Memory, step: int, items: Items) -> Tensor:
         """(B, C, R) calibrated logits of all ``items`` (C, ...), or (B, C, ...), for all users at the same ``step``."""
-        counts = memory.counts * self._left[step - memory.written]  # (B, K, W)
-        hidden = counts @ self._read_own + (memory.whole @ self._read_all).unsqueeze(1)  # (B, K, hidden)
+        own = (memory.counts * self._left[step - memory.written]).clamp(*self._own_limits)  # (B, K, W)
+        whole = memory.whole.clamp(*self._all_limits)  # (B, W)
+        hidden = own @ self._read_own + (whole @ self._read_all).unsqueeze(1)  # (B, K, hidden)
         if items.kind.ndim == 1:
             hidden = hidden.index_select(1, items.kind)  # (B, C, hidden)
         else:

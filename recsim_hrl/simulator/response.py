@@ -86,6 +86,10 @@ class ResponseModel(nn.Module):
         self.read_item = nn.Linear(config.item_features, config.hidden)
         self.middle = nn.Linear(config.hidden, config.hidden)
         self.head = nn.Linear(config.hidden, R)
+        # A count beyond what the log holds is cut to it (see fit.limit): lowest and highest.
+        unlimited = torch.tensor([[torch.finfo().min], [torch.finfo().max]])
+        self.register_buffer("own_limits", unlimited.repeat(1, reads))
+        self.register_buffer("all_limits", unlimited.repeat(1, reads))
         # Calibration on held-out sessions: logits are multiplied by the scale, then shifted (see fit.calibrate).
         self.register_buffer("logit_scale", torch.ones(1))
         self.register_buffer("logit_shift", torch.zeros(R))
@@ -160,20 +164,30 @@ class ResponseModel(nn.Module):
         Returns:
             (B, L - border, R) logits of the session's impressions.
         """
-        length = embeddings.shape[1]
         items = self.encode(embeddings)
+        own, whole = self.session_counts(items, responses, present, border)
+        own = self.read_own(own.clamp(*self.own_limits) * self.count_unit())  # (B, L - border, hidden)
+        return self._respond(own, whole.clamp(*self.all_limits), items.features[:, border:])
+
+    def session_counts(
+        self, items: ItemCodes, responses: Tensor, present: Tensor, border: int
+    ) -> tuple[Tensor, Tensor]:
+        """Counts (B, L - border, H * channels) that each impression of whole sessions finds, of its kind and of all.
+
+        The arguments are those of :meth:`session_logits`, with the codes of the items.
+        """
+        length = responses.shape[1]
         kinds = items.kinds * present.unsqueeze(-1)
         written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * items.values.unsqueeze(-2)
         written = written.flatten(-2) * present.unsqueeze(-1)  # (B, L, channels)
-        places = torch.arange(length, device=embeddings.device)
+        places = torch.arange(length, device=responses.device)
         age = places[border:].unsqueeze(-1) - places - 1  # (L - border, L): impressions strictly between
         same_kind = torch.bmm(items.kinds[:, border:], kinds.transpose(1, 2))  # (B, L - border, L)
         own, whole = [], []
-        crossed = (places < border).to(embeddings.dtype)  # (L,)
+        crossed = (places < border).to(present.dtype)  # (L,)
         for decay, carry in zip(self.decays, self.carry, strict=True):
             weight = torch.where(age >= 0, decay ** age.clamp_min(0), 0.0)  # (L - border, L)
             weight = weight * (1.0 - crossed + crossed * carry)
             own.append(torch.bmm(same_kind * weight, written))  # (B, L - border, channels)
             whole.append(torch.matmul(weight, written))
-        own = self.read_own(torch.cat(own, -1) * self.count_unit())  # (B, L - border, hidden)
-        return self._respond(own, torch.cat(whole, -1), items.features[:, border:])
+        return torch.cat(own, -1), torch.cat(whole, -1)

@@ -6,7 +6,7 @@ import pytest
 from recsim_hrl_agents import agent_class
 
 from benchmarks.tasks import make_preset
-from benchmarks.tuning import EVALUATION_SEED, TRIALS, TuningConfig, best_settings, trial_runs
+from benchmarks.tuning import COLUMNS, EVALUATION_SEED, TRIALS, TuningConfig, best_settings, main, trial_runs
 
 
 def test_every_agent_has_the_same_number_of_trials_of_the_same_length():
@@ -43,3 +43,10 @@ def test_the_configuration_reaches_the_runs():
     assert {run.task.simulator for _, run in runs} == {"mine"}
     assert {run.entry.action for _, run in runs if run.entry.agent == "sb3-dqn"} == {"item"}
     assert {dict(run.entry.settings)["impressions"] for _, run in runs if run.entry.agent == "greedy"} == {200}
+
+
+def test_trials_of_another_simulator_are_not_continued(tmp_path):
+    path = tmp_path / "tuning.csv"
+    path.write_text(",".join(COLUMNS) + "\nddpg,0,short,10,{},4,3,1,1,0123456789abcdef\n")
+    with pytest.raises(ValueError, match="tuning.csv: 1 trials are of another simulator; move the file away"):
+        main(TuningConfig(out=path, agents=("ddpg",)))

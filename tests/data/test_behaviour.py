@@ -108,19 +108,6 @@ def test_lengths_are_geometric_where_patience_is_alike_and_trust_does_not_matter
     assert (lengths == 1).mean() == pytest.approx(0.2, abs=0.02)
 
 
-def test_a_share_of_the_visits_keeps_its_tactic(world):
-    pair = tuple(Tactic(0.5, stay=0.0, follow=0.0, score=score, sharpness=1.0) for score in ("good", "popular"))
-
-    def kept(steady: float) -> float:
-        config = behaviour(tactics=pair, max_length=8, stretch=1.0, steady=steady)  # others draw anew at every step
-        tactic = simulate_visits(world, config, torch.arange(4000), user_pool=500).tactic.view(-1, 8)
-        return float((tactic == tactic[:, :1]).all(1).float().mean())
-
-    assert kept(1.0) == 1.0
-    by_chance = 0.5**7  # that seven draws repeat the first
-    assert kept(0.3) == pytest.approx(0.3 + 0.7 * by_chance, abs=0.03)  # standard error 0.007
-
-
 def test_lost_trust_makes_users_leave():
     world = World(WorldConfig(items=400, categories=2, embedding_dim=4))
     bait = (Tactic(1.0, stay=0.0, follow=0.0, score="popular", sharpness=4.0),)
@@ -180,7 +167,6 @@ def test_write_log_writes_whole_visits_and_says_where_they_come_from(world, tmp_
         ({"tactics": (Tactic(0.5, 0.0, 0.0, "good", 1.0),)}, "shares sum to 0.5"),
         ({"tactics": (Tactic(1.0, 0.0, 0.0, "best", 1.0),)}, r"unknown item scores \['best'\]"),
         ({"leave_rate": 0.0}, "leave_rate: got 0.0"),
-        ({"steady": 1.5}, "steady: got 1.5, allowed 0 to 1"),
     ],
 )
 def test_impossible_behaviour(fields, message):

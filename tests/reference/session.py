@@ -58,7 +58,7 @@ class ReferenceModel:
         """Logits of ``item`` after the visit ``before`` and the ``session`` so far, both lists of (item, response)."""
         decays, carry = sigmoid(self.weights["decay_logits"]), sigmoid(self.weights["carry_logits"])
         features = self.linear("to_features", self.embeddings[item])
-        own, whole = [], []
+        own, whole, units = [], [], []
         for decay, kept in zip(decays, carry, strict=True):
             unit = max(1 - decay, 0.02) * 2
             own_counts = np.zeros((3, 1 + len(self.weights["to_values.bias"])))
@@ -68,9 +68,12 @@ class ReferenceModel:
                 values = np.concatenate([[1.0], np.tanh(self.linear("to_values", self.embeddings[other]))])
                 own_counts[response] += (self.kind(item) == self.kind(other)) * weight * values
                 all_counts[response] += weight * values
-            own.append(own_counts.ravel() * unit)
-            whole.append(all_counts.ravel() * unit)
-        reads = self.linear("read_own", np.concatenate(own)) + self.linear("read_all", np.concatenate(whole))
+            units.append(np.full(own_counts.size, unit))
+            own.append(own_counts.ravel())
+            whole.append(all_counts.ravel())
+        own = np.clip(np.concatenate(own), *self.weights["own_limits"]) * np.concatenate(units)
+        whole = np.clip(np.concatenate(whole), *self.weights["all_limits"]) * np.concatenate(units)
+        reads = self.linear("read_own", own) + self.linear("read_all", whole)
         hidden = silu(reads + self.linear("read_item", features))
         hidden = silu(self.linear("middle", hidden)) + hidden
         return self.linear("head", hidden) * self.weights["logit_scale"] + self.weights["logit_shift"]

@@ -182,6 +182,8 @@ def test_candidates_are_the_first_of_the_recall_order():
 @pytest.mark.parametrize("noise", [0.0, 0.7])
 def test_the_core_agrees_with_its_numpy_twin(action, noise):
     simulator = random_simulator(items=30)
+    for limits in (simulator.model.own_limits, simulator.model.all_limits):
+        limits[0], limits[1] = -0.3, 0.8  # within what a session of twelve items reaches
     core = SessionCore(
         simulator, SessionConfig(session_length=12, action=action, candidates=20, history=4, response_noise=noise)
     )

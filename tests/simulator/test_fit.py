@@ -76,6 +76,23 @@ def test_kinds_begin_with_the_categories_and_learn_from_there():
     assert log_loss(model, embeddings, fresh, np.arange(200)) < 1.1 * known
 
 
+def test_counts_are_limited_to_what_was_held_out():
+    sequences, embeddings = toy(100)
+    config = FitConfig(**{**vars(SMALL), "limit": 0.9, "passes": 1})
+    model, _ = fit_response_model(sequences, catalogue_of(embeddings), config, log=quiet)
+    _, held = split_sessions(len(sequences), config)
+    (batch,) = sequences.batches(held, 100_000, None)
+    items = model.encode(embeddings[batch.items])
+    own, whole = model.session_counts(items, batch.responses, batch.present, batch.border)
+    for limits, counts in ((model.own_limits, own), (model.all_limits, whole)):
+        counts = counts[batch.weights > 0]
+        assert bool((limits[0] <= 0).all() and (limits[1] >= 0).all())
+        above, below = (counts > limits[1]).float().mean(0), (counts < limits[0]).float().mean(0)
+        assert float(above.max()) <= 0.1001 and float(below.max()) <= 0.1001
+        moving = limits[1] > 0.05  # channels that hold more than rare orders
+        assert bool(moving.any()) and float(above[moving].min()) > 0.05
+
+
 def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
     sequences, embeddings = toy()
     whole, whole_history = fit_response_model(sequences, catalogue_of(embeddings), SMALL, log=quiet)

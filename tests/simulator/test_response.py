@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recsim_hrl.simulator.recurrence import Recurrence
+from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, R
 
@@ -18,6 +18,8 @@ def model_of(seed=0, **fields):
             parameter.add_(0.3 * torch.randn_like(parameter))
         model.logit_scale.fill_(1.3)
         model.logit_shift.copy_(torch.tensor([0.2, -0.1, -0.4]))
+        for limits, low, high in ((model.own_limits, -0.2, 0.6), (model.all_limits, -0.5, 2.0)):
+            limits[0], limits[1] = low, high  # some of the counts of a dozen impressions lie beyond
     return model.eval().requires_grad_(False)
 
 
@@ -124,6 +126,15 @@ def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddin
     torch.testing.assert_close(codes.kinds.sum(-1), torch.ones(ITEMS))
     assert codes.values.shape == (ITEMS, model_of().config.values + 1) and bool((codes.values[:, 0] == 1).all())
     assert float(codes.values.abs().max()) <= 1.0
+
+
+def test_counts_beyond_the_limits_are_cut(embeddings):
+    model = model_of()
+    users, catalogue, memory = memory_of(model, embeddings)
+    more = Memory(memory.whole + 50.0, memory.counts + 50.0, memory.written)
+    still_more = Memory(memory.whole + 80.0, memory.counts + 80.0, memory.written)
+    assert torch.equal(users.all_logits(more, 3, catalogue), users.all_logits(still_more, 3, catalogue))
+    assert not torch.equal(users.all_logits(more, 3, catalogue), users.all_logits(memory, 3, catalogue))
 
 
 def test_an_item_is_of_its_most_likely_kind_and_learns_as_if_it_were_of_all(embeddings):
