@@ -42,7 +42,7 @@ class BoundsConfig:
     """Name or folder of a simulator with the splits train and test."""
     out: Path = Path("benchmarks/results/bounds.csv")
     """The table, as CSV; the text table stands beside it."""
-    impressions: int = 40_000
+    impressions: int = 20_000
     """Impressions per policy; the number of sessions is this divided by the session length."""
     candidates: int = 1000
     """Candidates offered."""
