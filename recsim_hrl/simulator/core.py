@@ -303,7 +303,7 @@ class SessionCore:
         items, counts = read or self.read(state, chosen)
         draw = state.draws.gather(1, state.step.unsqueeze(1)).squeeze(1)  # (B,)
         noise = self._noise(state)
-        logits = self.model.logits(state.whole, counts.own, items.hidden)  # (R, B)
+        logits = self.model.logits(counts.seen, items.hidden)  # (R, B)
         probs = (logits if noise is None else logits + noise).softmax(0)
         skips, clicks = probs[SKIP] - draw, probs[ORDER] + (draw - 1.0)  # (B,) from the draw to the edges
         response = (skips <= 0).long() + (clicks > 0)
@@ -311,7 +311,7 @@ class SessionCore:
         if bool(distance.min() < CLOSE_DRAW):
             rows = (distance < CLOSE_DRAW).nonzero().squeeze(1)  # (b,)
             hidden = self._exact_items.hidden.index_select(0, chosen[rows])
-            logits = self._exact_model.logits(state.whole[rows].double(), counts.own[rows].double(), hidden)
+            logits = self._exact_model.logits(counts.seen[rows].double(), hidden)
             exact = (logits if noise is None else logits + noise[:, rows]).softmax(0)  # (R, b)
             response.index_copy_(0, rows, random.sample(exact.T, draw[rows].double()))
         return probs, response
@@ -327,7 +327,7 @@ class SessionCore:
     ) -> None:
         """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,); ``read`` is used up."""
         items, counts = read or self.read(state, chosen)
-        self.model.write(state.memory, counts, items.values, responses, state.step)
+        self.model.write(state.memory, counts, items, responses, state.step)
         state.shown.scatter_(1, chosen.unsqueeze(1), True)
         # The item goes to the next place of every ring; where it does not enter, that place stays the next one.
         number = (self.candidates.index_select(0, chosen) + 1).view(-1, 1, 1).expand(-1, len(HISTORIES), 1)

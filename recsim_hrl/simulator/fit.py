@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from recsim_hrl.data.log import InteractionLog
@@ -24,12 +24,15 @@ from recsim_hrl.simulator.sequences import Sequences, SessionBatch, item_counts
 from recsim_hrl.simulator.store import Simulator, save_simulator
 from recsim_hrl.types import Catalogue
 
+EXPECTATION_SHARE = 0.2
+"""Weight of the expectation's loss beside the model's own."""
+
 
 @dataclass(frozen=True)
 class FitConfig:
     """How a response model is fitted."""
 
-    passes: int = 5
+    passes: int = 4
     """Passes over the training sessions at the most."""
     patience: int = 2
     """Passes without improvement on held-out sessions after which the fit stops."""
@@ -41,8 +44,9 @@ class FitConfig:
     """Impressions in a batch."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
-    limit: float = 0.97
-    """Counts are cut to what this share of held-out impressions stays within: the model does not extrapolate."""
+    limit: float = 0.95
+    """Clicks, orders and surprises are cut to what this share of held-out impressions stays within: the model does not
+    extrapolate."""
     pool: int = 4000
     """Initial users kept with the simulator."""
     kinds: int = 24
@@ -76,17 +80,20 @@ def load_sequences(log: InteractionLog) -> Sequences:
     return Sequences.build(table.item_index, table.response, table.offsets, table.user_ids, times)
 
 
-def session_loss(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
-    """Sum of the negative log-likelihoods of a batch's impressions."""
-    logits = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
-    return (loss * batch.weights.flatten()).sum()
+def session_losses(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> tuple[Tensor, Tensor]:
+    """Sums of the negative log-likelihoods of a batch's impressions: of the model, and of its expectation."""
+    both = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+    targets, weights = batch.targets.flatten(), batch.weights.flatten()
+    model_loss, expectation_loss = (
+        nn.functional.cross_entropy(logits.flatten(0, 1), targets, reduction="none") @ weights for logits in both
+    )
+    return model_loss, expectation_loss
 
 
 @torch.no_grad()
 def log_loss(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
     """Mean negative log-likelihood per impression of ``sessions``."""
-    total = sum(float(session_loss(model, embeddings, batch)) for batch in sequences.batches(sessions, 40_000, None))
+    total = sum(float(session_losses(model, embeddings, batch)[0]) for batch in sequences.batches(sessions, 40_000, None))
     return total / int(sequences.lengths[sessions].sum())
 
 
@@ -227,10 +234,10 @@ def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, conf
     with tqdm(total=impressions, desc=f"pass {number + 1}", unit_scale=True, disable=None, leave=False) as bar:
         for batch in sequences.batches(training, config.batch, generator):
             weight = float(batch.weights.sum())
-            loss = session_loss(model, embeddings, batch)
+            loss, expectation_loss = session_losses(model, embeddings, batch)
             optimizer.zero_grad(set_to_none=True)
-            (loss / weight).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            ((loss + EXPECTATION_SHARE * expectation_loss) / weight).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             scheduler.step()
             total, count = total + float(loss.detach()), count + weight
@@ -240,22 +247,25 @@ def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, conf
 
 @torch.no_grad()
 def limit(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray, share: float) -> None:
-    """Cut the counts that the model reads to what they are in held-out ``sessions``.
+    """Cut what the model reads of clicks, orders and surprises to what it is in held-out ``sessions``.
 
     An agent that optimises against the model leads users where no log has been: many orders, long stretches of
-    well-chosen items. There the network would go on as it began, and pay too much. With every count cut at the quantile
-    ``share`` (and, where it can be negative, at the opposite one) it stays with the last that it has seen.
+    well-chosen items. There the network would go on as it began, and pay too much. With those counts cut at the
+    quantile ``share`` (and, where they can be negative, at the opposite one) it stays with the last that it has seen.
+    Skips have no limit: logs are full of them, and whoever earns more is to feel it.
     """
     counts: list[tuple[Tensor, Tensor]] = []
     for batch in sequences.batches(sessions, 40_000, None):
         items = model.encode(embeddings[batch.items])
-        both = model.session_counts(items, batch.responses, batch.present, batch.border)
+        both = model.session_reads(items, batch.responses, batch.present, batch.border)[:2]
         counts.append(tuple(part[batch.weights > 0] for part in both))
+    is_limited = torch.arange(model.config.channels) >= 1 + model.config.values  # those of skips come first
+    is_limited = is_limited.repeat(model.config.time_scales)  # (H * channels,)
     for limits, parts in zip((model.own_limits, model.all_limits), zip(*counts, strict=True), strict=True):
-        ordered = torch.cat(parts).sort(0).values  # (n, H * channels)
+        ordered = torch.cat(parts).sort(0).values[:, is_limited]
         last = len(ordered) - 1
-        limits[0] = ordered[round((1.0 - share) * last)].clamp_max(0.0)  # an empty count stays empty
-        limits[1] = ordered[round(share * last)].clamp_min(0.0)
+        limits[0, is_limited] = ordered[round((1.0 - share) * last)].clamp_max(0.0)  # an empty count stays empty
+        limits[1, is_limited] = ordered[round(share * last)].clamp_min(0.0)
 
 
 def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> None:
@@ -266,7 +276,7 @@ def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, se
     with torch.no_grad():
         for batch in sequences.batches(sessions, 40_000, None):
             here = batch.weights > 0
-            out = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+            out, _ = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
             logits.append(out[here])
             targets.append(batch.targets[here])
     raw, wanted = torch.cat(logits).double(), torch.cat(targets)
@@ -277,7 +287,7 @@ def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, se
     def closure() -> Tensor:
         optimizer.zero_grad()
         # The small penalty keeps the shift of a response that never occurs from running away.
-        loss = torch.nn.functional.cross_entropy(raw * scale + shift, wanted) + 1e-6 * shift.square().sum()
+        loss = nn.functional.cross_entropy(raw * scale + shift, wanted) + 1e-6 * shift.square().sum()
         loss.backward()
         return loss
 

@@ -10,9 +10,9 @@ step at which they last were. A user-step therefore costs the same for any numbe
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from recsim_hrl.simulator.response import ItemCodes, ResponseModel
+from recsim_hrl.simulator.response import SURPRISES, ItemCodes, ResponseModel
 from recsim_hrl.types import NO_ITEM, R
 
 
@@ -41,21 +41,24 @@ class Items:
     kind: Tensor  # (...) int64
     values: Tensor  # (..., 1 + V)
     hidden: Tensor  # (..., hidden), the item's own share of the first hidden layer
+    expected: Tensor  # (..., R), its own share of the logits of the expectation
 
     def __getitem__(self, index: Tensor) -> "Items":
-        return Items(self.kind[index], self.values[index], self.hidden[index])
+        return Items(self.kind[index], self.values[index], self.hidden[index], self.expected[index])
 
     def take(self, index: Tensor) -> "Items":
         """As ``items[index]`` for ``index`` (B,), with less overhead."""
-        return Items(*(part.index_select(0, index) for part in (self.kind, self.values, self.hidden)))
+        parts = (self.kind, self.values, self.hidden, self.expected)
+        return Items(*(part.index_select(0, index) for part in parts))
 
 
 @dataclass(frozen=True)
 class Read:
-    """The counts of the kind of one item per user, as they are now."""
+    """The counts that concern one item per user, as they are now."""
 
     place: Tensor  # (B,) int64, which row of all users' counts
-    own: Tensor  # (B, W)
+    own: Tensor  # (B, W) of the item's kind
+    seen: Tensor  # (B, 2 W) of its kind, then of all kinds, within the limits: what the model sees of the user
 
 
 class Recurrence:
@@ -79,17 +82,23 @@ class Recurrence:
         self.dtype, self.time_scales, self.channels = dtype, config.time_scales, config.channels
         self.width = config.time_scales * config.channels
         self.kinds = config.kinds
-        unit = model.count_unit().double()
+        unit = model.count_unit().double().repeat_interleave(self.channels)  # (W,)
         calibrated = (
             weights["logit_scale"] * weights["head.weight"],
             (weights["logit_scale"] * weights["head.bias"] + weights["logit_shift"]),
         )
         place = {"dtype": dtype, "device": torch.device(device)}
-        self._read_all = (weights["read_all.weight"] * unit).T.contiguous().to(**place)  # (W, hidden)
-        self._read_own = (weights["read_own.weight"] * unit).T.contiguous().to(**place)  # (W, hidden)
-        self._own_limits = weights["own_limits"].to(**place).unbind()  # (W,) lowest, (W,) highest
-        self._all_limits = weights["all_limits"].to(**place).unbind()
+        read = torch.cat([weights[f"read_{part}.weight"] * unit for part in ("own", "all")], 1)  # (hidden, 2 W)
+        self._read = read.T.contiguous().to(**place)  # (2 W, hidden)
+        # The expectation reads counts and no surprises, and the logit of a skip is 0.
+        expect = unit.new_zeros((2, R, self.time_scales, self.channels))
+        for rows, part in zip(expect, ("own", "all"), strict=True):
+            rows[1:, :, :-SURPRISES] = weights[f"expect_{part}.weight"].unflatten(1, (self.time_scales, -1))
+        self._expect = torch.cat(list(expect.flatten(2) * unit), 1).to(**place)  # (R, 2 W)
+        self._limits = torch.cat([weights["own_limits"], weights["all_limits"]], 1).to(**place)  # (2, 2 W)
         self._item = weights["read_item.weight"].T.to(**place), weights["read_item.bias"].to(**place)
+        expect_item = torch.cat([weights["expect_item.weight"], weights["expect_item.bias"].unsqueeze(1)], 1)
+        self._expect_item = nn.functional.pad(expect_item, (0, 0, 1, 0)).T.to(**place)  # (F + 1, R)
         self._middle = weights["middle.weight"].T.contiguous().to(**place), weights["middle.bias"].to(**place)
         self._head = calibrated[0].to(**place), calibrated[1].unsqueeze(1).to(**place)  # (R, hidden), (R, 1)
         decays = model.decays.double().repeat_interleave(config.channels)  # (W,)
@@ -102,13 +111,10 @@ class Recurrence:
 
     def items(self, codes: ItemCodes) -> Items:
         """Items with ``codes``."""
-        hidden = codes.features.to(self._read_own) @ self._item[0] + self._item[1]
-        return Items(codes.kinds.argmax(-1).to(hidden.device), codes.values.to(hidden), hidden)
-
-    def blank(self, size: int) -> Memory:
-        """Memory of ``size`` users who have seen nothing."""
-        counts = torch.zeros((size, self.kinds, self.width), dtype=self.dtype, device=self._first.device)
-        return Memory(counts[:, 0].clone(), counts, torch.zeros_like(counts[..., 0], dtype=torch.int64))
+        features = codes.features.to(self._read)
+        hidden = features @ self._item[0] + self._item[1]
+        expected = features @ self._expect_item[:-1] + self._expect_item[-1]
+        return Items(codes.kinds.argmax(-1).to(hidden.device), codes.values.to(hidden), hidden, expected)
 
     def replay(self, items: Items, shown: Tensor, responses: Tensor) -> Memory:
         """Memory of users at the start of a visit (step 0), after the visit before.
@@ -123,12 +129,13 @@ class Recurrence:
         kinds = (kinds * (shown != NO_ITEM).unsqueeze(-1)).to(self.dtype)
         ages = torch.arange(shown.shape[1] - 1, -1, -1, device=shown.device)  # (P,)
         left = (self._decays ** ages.unsqueeze(1)).to(self.dtype)  # (P, W)
-        marks = self._marks(before.values, responses).repeat(1, 1, self.time_scales)  # (U, P, W)
+        marks = self._marks(before.values, responses)  # (U, P, channels - SURPRISES)
+        marks = nn.functional.pad(marks, (0, SURPRISES)).repeat(1, 1, self.time_scales)  # (U, P, W)
         counts = torch.matmul(kinds.transpose(1, 2), marks * left) * self._carry  # (U, K, W)
         return Memory(counts.sum(1), counts, torch.zeros_like(counts[..., 0], dtype=torch.int64))
 
     def _marks(self, values: Tensor, responses: Tensor) -> Tensor:
-        """(..., channels) what impressions of items with ``values`` (..., 1 + V) add on every time scale."""
+        """What impressions of items with ``values`` (..., 1 + V) add to the counts (...,) on every time scale."""
         return (self._answer[responses].unsqueeze(-1) * values.unsqueeze(-2)).flatten(-2)
 
     def read(self, memory: Memory, kind: Tensor, step: Tensor) -> Read:
@@ -138,18 +145,22 @@ class Recurrence:
         place = self._first + kind
         age = step - memory.written.view(-1).index_select(0, place)
         own = memory.counts.view(-1, self.width).index_select(0, place)
-        return Read(place, own.mul_(self._left.index_select(0, age)))
+        own.mul_(self._left.index_select(0, age))
+        return Read(place, own, torch.cat([own, memory.whole], 1).clamp_(*self._limits))
 
-    def logits(self, whole: Tensor, own: Tensor, hidden: Tensor) -> Tensor:
-        """Calibrated logits (R, B) of one item per user.
+    def logits(self, seen: Tensor, hidden: Tensor) -> Tensor:
+        """Calibrated logits (R, B) of one item per user, from what is ``seen`` (B, 2 W) of the user and the item's
+        share of the ``hidden`` layer (B, hidden)."""
+        return self._respond(torch.addmm(hidden, seen, self._read))
 
-        Args:
-            whole: (B, W) the counts of all kinds together.
-            own: (B, W) the counts of the item's kind.
-            hidden: (B, hidden) the item's share of the hidden layer.
+    def expectation(self, seen: Tensor, expected: Tensor) -> Tensor:
+        """(B, R) expected probabilities of the responses, from what is ``seen`` (B, 2 W) of the user and the item's
+        share of their logits (B, R).
+
+        They enter the memory, so they must not depend on who else is in the batch: a sum per user and no matrix
+        product, whose order of additions changes with the size of the batch.
         """
-        own, whole = own.clamp(*self._own_limits), whole.clamp(*self._all_limits)
-        return self._respond(torch.addmm(hidden, own, self._read_own).addmm_(whole, self._read_all))
+        return (seen.unsqueeze(1) * self._expect).sum(-1).add_(expected).softmax(-1)
 
     def _respond(self, hidden: Tensor) -> Tensor:
         """(R, n) from the first hidden layer (n, hidden), which is overwritten."""
@@ -157,17 +168,18 @@ class Recurrence:
         deeper = torch.nn.functional.silu(torch.addmm(self._middle[1], hidden, self._middle[0]), inplace=True)
         return torch.addmm(self._head[1], self._head[0], deeper.add_(hidden).T)
 
-    def write(self, memory: Memory, read: Read, values: Tensor, responses: Tensor, step: Tensor) -> None:
+    def write(self, memory: Memory, read: Read, items: Items, responses: Tensor, step: Tensor) -> None:
         """Put one impression per user into ``memory``.
 
         Args:
             memory: Is changed.
             read: What was read for the item; it is used up.
-            values: (B, 1 + V) of the item.
+            items: One per user.
             responses: (B,)
             step: (B,) impressions before this one.
         """
-        marks = self._marks(values, responses).unsqueeze(1)  # (B, 1, channels)
+        surprise = self._answer[responses] - self.expectation(read.seen, items.expected)  # (B, R)
+        marks = torch.cat([self._marks(items.values, responses), surprise[:, 1:]], 1).unsqueeze(1)  # (B, 1, channels)
         for counts in (memory.whole, read.own):
             counts.mul_(self._left[1]).view(-1, self.time_scales, self.channels).add_(marks)
         memory.counts.view(-1, self.width).index_copy_(0, read.place, read.own)
@@ -175,9 +187,10 @@ class Recurrence:
 
     def all_logits(self, memory: Memory, step: int, items: Items) -> Tensor:
         """(B, C, R) calibrated logits of all ``items`` (C, ...), or (B, C, ...), for all users at the same ``step``."""
-        own = (memory.counts * self._left[step - memory.written]).clamp(*self._own_limits)  # (B, K, W)
-        whole = memory.whole.clamp(*self._all_limits)  # (B, W)
-        hidden = own @ self._read_own + (whole @ self._read_all).unsqueeze(1)  # (B, K, hidden)
+        width = self.width
+        own = (memory.counts * self._left[step - memory.written]).clamp(*self._limits[:, :width])  # (B, K, W)
+        whole = memory.whole.clamp(*self._limits[:, width:])  # (B, W)
+        hidden = own @ self._read[:width] + (whole @ self._read[width:]).unsqueeze(1)  # (B, K, hidden)
         if items.kind.ndim == 1:
             hidden = hidden.index_select(1, items.kind)  # (B, C, hidden)
         else:
@@ -188,4 +201,4 @@ class Recurrence:
     def update(self, memory: Memory, step: int, items: Items, responses: Tensor) -> None:
         """Read and write at once, for users who are all at the same ``step``."""
         steps = torch.full_like(responses, step)
-        self.write(memory, self.read(memory, items.kind, steps), items.values, responses, steps)
+        self.write(memory, self.read(memory, items.kind, steps), items, responses, steps)

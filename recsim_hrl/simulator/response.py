@@ -3,9 +3,14 @@
 The user state is a table of decayed counts. Each impression adds one to the counts of its *kind* (learned: one of
 ``kinds``) under its response, on ``time_scales`` different time scales, each with its own learned decay; beside the
 plain count stand ``values`` learned item values (what was good, what was loud). A candidate reads the counts of its own
-kind and the counts over all kinds, and a small network turns them and the item's features into three logits. This is
-attention to the items shown so far whose weights fall geometrically with age, so it has two equal forms: a matrix
-product over the whole session, used to fit, here; and a linear recurrence, used to simulate, in
+kind and the counts over all kinds, and a small network turns them and the item's features into three logits.
+
+Counts alone mistake a well-chosen item for a willing user: ten clicks on items that anyone would have clicked tell
+nothing new. So a second, linear predictor, the *expectation*, foretells every response from the same counts, and the
+*surprises*, what came less what was expected, are summed, decayed and read beside the counts.
+
+This is attention to the items shown so far whose weights fall geometrically with age, so it has two equal forms: a
+matrix product over the whole session, used to fit, here; and a linear recurrence, used to simulate, in
 :mod:`recsim_hrl.simulator.recurrence`.
 
 At the border between two visits of a user each time scale keeps a learned share (``carry``): tiredness is forgotten,
@@ -18,6 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from recsim_hrl.types import R
+
+SURPRISES = R - 1
+"""A surprise is kept for every response but the skip: whether it came, less the probability that was expected."""
 
 _NEVER = -1e4  # logit of a kind without items
 
@@ -52,8 +60,8 @@ class ResponseConfig:
 
     @property
     def channels(self) -> int:
-        """Numbers kept per kind and time scale: (plain count and values) for each response."""
-        return R * (1 + self.values)
+        """Numbers kept per kind and time scale: (plain count and values) for each response, then the surprises."""
+        return R * (1 + self.values) + SURPRISES
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,10 @@ class ResponseModel(nn.Module):
         self.read_own = nn.Linear(reads, config.hidden, bias=False)
         self.read_all = nn.Linear(reads, config.hidden, bias=False)
         self.read_item = nn.Linear(config.item_features, config.hidden)
+        counts = config.time_scales * R * (1 + config.values)
+        self.expect_own = nn.Linear(counts, SURPRISES, bias=False)
+        self.expect_all = nn.Linear(counts, SURPRISES, bias=False)
+        self.expect_item = nn.Linear(config.item_features, SURPRISES)
         self.middle = nn.Linear(config.hidden, config.hidden)
         self.head = nn.Linear(config.hidden, R)
         # A count beyond what the log holds is cut to it (see fit.limit): lowest and highest.
@@ -128,9 +140,8 @@ class ResponseModel(nn.Module):
         return torch.sigmoid(self.carry_logits)
 
     def count_unit(self) -> Tensor:
-        """(H * channels,) brings counts of every time scale near 1 before they enter the network."""
-        unit = (1.0 - self.decays).clamp_min(0.02) * 2.0
-        return unit.repeat_interleave(self.config.channels)
+        """(H,) brings counts of every time scale near 1 before they enter the network."""
+        return (1.0 - self.decays).clamp_min(0.02) * 2.0
 
     def encode(self, embeddings: Tensor) -> ItemCodes:
         """Codes of items with ``embeddings`` (..., D).
@@ -146,13 +157,9 @@ class ResponseModel(nn.Module):
         values = torch.cat([torch.ones_like(values[..., :1]), values], -1)  # (..., 1 + V)
         return ItemCodes(kinds, values, self.to_features(embeddings))
 
-    def _respond(self, own: Tensor, whole: Tensor, features: Tensor) -> Tensor:
-        hidden = own + self.read_all(whole * self.count_unit()) + self.read_item(features)
-        hidden = torch.nn.functional.silu(hidden)  # (B, C, hidden)
-        hidden = torch.nn.functional.silu(self.middle(hidden)) + hidden
-        return self.head(hidden) * self.logit_scale + self.logit_shift
-
-    def session_logits(self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int) -> Tensor:
+    def session_logits(
+        self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int
+    ) -> tuple[Tensor, Tensor]:
         """Logits of every impression of whole sessions at once, each given those before it.
 
         Args:
@@ -162,32 +169,55 @@ class ResponseModel(nn.Module):
             border: Places that belong to the previous visit, right-aligned.
 
         Returns:
-            (B, L - border, R) logits of the session's impressions.
+            (B, L - border, R) logits of the session's impressions, and those of the expectation.
         """
         items = self.encode(embeddings)
-        own, whole = self.session_counts(items, responses, present, border)
-        own = self.read_own(own.clamp(*self.own_limits) * self.count_unit())  # (B, L - border, hidden)
-        return self._respond(own, whole.clamp(*self.all_limits), items.features[:, border:])
+        own, whole, expected = self.session_reads(items, responses, present, border)
+        unit = self.count_unit().repeat_interleave(self.config.channels)  # (H * channels,)
+        hidden = self.read_own(own * unit) + self.read_all(whole * unit)  # (B, L - border, hidden)
+        hidden = torch.nn.functional.silu(hidden + self.read_item(items.features[:, border:]))
+        hidden = torch.nn.functional.silu(self.middle(hidden)) + hidden
+        return self.head(hidden) * self.logit_scale + self.logit_shift, expected
 
-    def session_counts(
+    def session_reads(
         self, items: ItemCodes, responses: Tensor, present: Tensor, border: int
-    ) -> tuple[Tensor, Tensor]:
-        """Counts (B, L - border, H * channels) that each impression of whole sessions finds, of its kind and of all.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What each impression of whole sessions finds, within the limits: counts and surprises of its kind, and of
+        all kinds (B, L - border, H * channels), and the logits (B, L - border, R) of its expectation.
 
         The arguments are those of :meth:`session_logits`, with the codes of the items.
         """
-        length = responses.shape[1]
-        kinds = items.kinds * present.unsqueeze(-1)
-        written = torch.nn.functional.one_hot(responses, R).unsqueeze(-1) * items.values.unsqueeze(-2)
-        written = written.flatten(-2) * present.unsqueeze(-1)  # (B, L, channels)
-        places = torch.arange(length, device=responses.device)
+        answers = torch.nn.functional.one_hot(responses, R) * present.unsqueeze(-1)  # (B, L, R)
+        counts = (answers.unsqueeze(-1) * items.values.unsqueeze(-2)).flatten(-2)  # (B, L, channels - SURPRISES)
+        of_all = self._fading(responses.shape[1], border)  # (L - border, L) for each scale
+        same_kind = torch.bmm(items.kinds[:, border:], items.kinds.transpose(1, 2))
+        of_kind = [same_kind * left for left in of_all]  # (B, L - border, L)
+        limits = torch.stack([self.own_limits, self.all_limits]).unflatten(-1, (self.config.time_scales, -1))
+        own = _faded_sums(of_kind, counts).clamp(*limits[0, ..., :-SURPRISES])
+        whole = _faded_sums(of_all, counts).clamp(*limits[1, ..., :-SURPRISES])
+        unit = self.count_unit().unsqueeze(-1)  # (H, 1)
+        expected = self.expect_own((own * unit).flatten(-2)) + self.expect_all((whole * unit).flatten(-2))
+        expected = expected + self.expect_item(items.features[:, border:])  # (B, L - border, SURPRISES)
+        expected = torch.nn.functional.pad(expected, (1, 0))  # (B, L - border, R), the logit of a skip is 0
+        with torch.no_grad():  # the expectation learns to foretell responses, not to make its surprises useful
+            surprises = (answers[:, border:] - expected.softmax(-1))[..., 1:] * present[:, border:].unsqueeze(-1)
+            own_surprises = _faded_sums([left[..., border:] for left in of_kind], surprises)
+            all_surprises = _faded_sums([left[..., border:] for left in of_all], surprises)
+        own = torch.cat([own, own_surprises.clamp(*limits[0, ..., -SURPRISES:])], -1)  # (B, L - border, H, channels)
+        whole = torch.cat([whole, all_surprises.clamp(*limits[1, ..., -SURPRISES:])], -1)
+        return own.flatten(-2), whole.flatten(-2), expected
+
+    def _fading(self, length: int, border: int) -> list[Tensor]:
+        """(L - border, L) per time scale: what each impression of the session finds left of each one before it."""
+        places = torch.arange(length, device=self.decay_logits.device)
         age = places[border:].unsqueeze(-1) - places - 1  # (L - border, L): impressions strictly between
-        same_kind = torch.bmm(items.kinds[:, border:], kinds.transpose(1, 2))  # (B, L - border, L)
-        own, whole = [], []
-        crossed = (places < border).to(present.dtype)  # (L,)
-        for decay, carry in zip(self.decays, self.carry, strict=True):
-            weight = torch.where(age >= 0, decay ** age.clamp_min(0), 0.0)  # (L - border, L)
-            weight = weight * (1.0 - crossed + crossed * carry)
-            own.append(torch.bmm(same_kind * weight, written))  # (B, L - border, channels)
-            whole.append(torch.matmul(weight, written))
-        return torch.cat(own, -1), torch.cat(whole, -1)
+        crossed = (places < border).to(self.decay_logits.dtype)  # (L,)
+        return [
+            torch.where(age >= 0, decay ** age.clamp_min(0), 0.0) * (1.0 - crossed + crossed * carry)
+            for decay, carry in zip(self.decays, self.carry, strict=True)
+        ]
+
+
+def _faded_sums(weights: list[Tensor], written: Tensor) -> Tensor:
+    """(B, L - border, H, n) sums of what was ``written`` (B, L, n), with the ``weights`` of each time scale."""
+    return torch.stack([torch.matmul(left, written) for left in weights], -2)

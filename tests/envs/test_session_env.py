@@ -117,8 +117,8 @@ def test_a_session_by_hand():
 
 
 GOLDEN_USER = 25
-GOLDEN_ITEMS = [13, 26, 7, 31, 38, 14, 28, 15, 24, 10, 19, 21]
-GOLDEN_RESPONSES = [1, 1, 1, 2, 2, 1, 1, 0, 2, 2, 0, 2]
+GOLDEN_ITEMS = [29, 35, 17, 21, 0, 15, 7, 4, 33, 14, 23, 16]
+GOLDEN_RESPONSES = [0, 1, 1, 2, 2, 0, 0, 0, 2, 2, 0, 1]
 
 
 def test_the_golden_session():

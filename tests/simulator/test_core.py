@@ -233,8 +233,8 @@ def test_a_user_fares_the_same_alone_and_among_a_thousand(noise):
 def test_close_calls_are_decided_in_float64():
     core = SessionCore(random_simulator(items=200), SessionConfig(session_length=1))
     state, chosen = start(core, [0] * 200), torch.arange(200)
-    own = core.read(state, chosen)[1].own.double()
-    exact = core._exact_model.logits(state.whole.double(), own, core._exact_items.hidden[chosen]).softmax(0)
+    seen = core.read(state, chosen)[1].seen.double()
+    exact = core._exact_model.logits(seen, core._exact_items.hidden[chosen]).softmax(0)
     edge = exact[0]  # between skip and click
     for towards in (0.0, 1.0):  # the float32 numbers next to the edge: nearer than float32 sums can tell
         draws = torch.nextafter(edge.float(), torch.tensor(towards))

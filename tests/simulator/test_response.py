@@ -1,5 +1,7 @@
 """The response model: its two forms agree, its memory is what it says, its shape is checked."""
 
+import math
+
 import pytest
 import torch
 
@@ -42,7 +44,7 @@ def sessions():
 
 def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
-    parallel = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R)
+    parallel, expected = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R) each
     users = Recurrence(model, steps=LENGTH)
     catalogue = users.items(model.encode(embeddings))
     before = torch.where(present[:, :BORDER] > 0, items[:, :BORDER], NO_ITEM)
@@ -51,27 +53,35 @@ def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
         item = catalogue[items[:, BORDER + place]]
         step = torch.full((3,), place)
         read = users.read(memory, item.kind, step)
-        logits = users.logits(memory.whole, read.own, item.hidden).T
+        logits = users.logits(read.seen, item.hidden).T
         torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
         among_all = users.all_logits(memory, place, catalogue)[range(3), items[:, BORDER + place]]
         torch.testing.assert_close(among_all, parallel[:, place], atol=1e-5, rtol=1e-5)
-        users.write(memory, read, item.values, responses[:, BORDER + place], step)
+        expectation = users.expectation(read.seen, item.expected)
+        torch.testing.assert_close(expectation, expected[:, place].softmax(-1), atol=1e-6, rtol=1e-5)
+        users.write(memory, read, item, responses[:, BORDER + place], step)
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
-    before = model.session_logits(embeddings[items], responses, present, BORDER)
+    before, _ = model.session_logits(embeddings[items], responses, present, BORDER)
     changed = responses.clone()
     changed[:, BORDER + 6] = (changed[:, BORDER + 6] + 1) % R
-    after = model.session_logits(embeddings[items], changed, present, BORDER)
+    after, _ = model.session_logits(embeddings[items], changed, present, BORDER)
     torch.testing.assert_close(after[:, :7], before[:, :7], atol=0.0, rtol=0.0)  # its own logits among them
     assert bool((after[:, 7] != before[:, 7]).any(-1).all())
+
+
+def nothing_seen(users, items, size):
+    """Memory of ``size`` users without a visit before."""
+    return users.replay(items, torch.full((size, 1), NO_ITEM), torch.zeros(size, 1, dtype=torch.int64))
 
 
 def memory_of(model, embeddings):
     """Users of ``model`` after three impressions."""
     users = Recurrence(model, steps=4)
-    catalogue, memory = users.items(model.encode(embeddings)), users.blank(2)
+    catalogue = users.items(model.encode(embeddings))
+    memory = nothing_seen(users, catalogue, 2)
     for step, shown in enumerate(([0, 1], [2, 0], [4, 7])):
         users.update(memory, step, catalogue[torch.tensor(shown)], torch.tensor([step, 2 - step]))
     return users, catalogue, memory
@@ -90,18 +100,23 @@ def test_candidates_may_differ_by_user(embeddings):
 
 
 def test_memory_by_hand():
-    """One time scale that halves, one value, two kinds: three decayed pairs of sums, of all and of each kind."""
+    """One time scale that halves, one value, two kinds: three decayed pairs of sums and two surprises, of all and of
+    each kind. A quarter of clicks and a quarter of orders are expected, always."""
     model = ResponseModel(ResponseConfig(embedding_dim=1, kinds=2, values=1, half_lives=(1.0,)))
+    for name, parameter in model.requires_grad_(False).named_parameters():
+        if name.startswith("expect_"):
+            parameter.fill_(math.log(0.5) if name == "expect_item.bias" else 0.0)
     users = Recurrence(model, steps=4)
     kinds, half = torch.eye(2), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
     items = users.items(ItemCodes(kinds, half, torch.zeros(2, 16)))
-    memory = users.blank(1)
+    memory = nothing_seen(users, items, 1)
     for step, (item, response) in enumerate([(0, CLICK), (0, ORDER), (1, ORDER)]):
         users.update(memory, step, items[torch.tensor([item])], torch.tensor([response]))
     # All kinds: 0.25 of the click (1, 0.5); orders: 0.5 of (1, 0.5) and 1 of (1, -0.5). Kind 0: as it was after its
-    # last impression, at step 2. Kind 1: the order of item 1.
-    kind_0, kind_1 = [0.0, 0.0, 0.5, 0.25, 1.0, 0.5], [0.0, 0.0, 0.0, 0.0, 1.0, -0.5]
-    torch.testing.assert_close(memory.whole, torch.tensor([[0.0, 0.0, 0.25, 0.125, 1.5, -0.25]]))
+    # last impression, at step 2. Kind 1: the order of item 1. A click surprises by (0.75, -0.25), an order by
+    # (-0.25, 0.75).
+    kind_0, kind_1 = [0.0, 0.0, 0.5, 0.25, 1.0, 0.5, 0.125, 0.625], [0.0, 0.0, 0.0, 0.0, 1.0, -0.5, -0.25, 0.75]
+    torch.testing.assert_close(memory.whole, torch.tensor([[0.0, 0.0, 0.25, 0.125, 1.5, -0.25, -0.1875, 1.0625]]))
     torch.testing.assert_close(memory.counts, torch.tensor([[kind_0, kind_1]]))
     assert memory.written.tolist() == [[2, 3]]
     # Read at step 4, two impressions after kind 0 was last written.

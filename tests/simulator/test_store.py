@@ -113,10 +113,10 @@ def test_missing_tensors(folder):
         load_simulator(folder)
 
 
-@pytest.mark.parametrize("version", [0, 1, "2", None])
+@pytest.mark.parametrize("version", [0, 2, "3", None])
 def test_other_version(folder, version):
     rewrite(folder, format_version=version)
-    with pytest.raises(SimulatorError, match=f"format_version: got {version!r}, allowed 2"):
+    with pytest.raises(SimulatorError, match=f"format_version: got {version!r}, allowed 3"):
         load_simulator(folder)
 
 
