@@ -124,12 +124,12 @@ class Recurrence:
             shown: (U, P) indices into it, right-aligned, NO_ITEM where none.
             responses: (U, P)
         """
-        before = items[shown.clamp_min(0)]
-        kinds = torch.nn.functional.one_hot(before.kind, self.kinds)  # (U, P, K)
+        places = shown.clamp_min(0)
+        kinds = nn.functional.one_hot(items.kind[places], self.kinds)  # (U, P, K)
         kinds = (kinds * (shown != NO_ITEM).unsqueeze(-1)).to(self.dtype)
         ages = torch.arange(shown.shape[1] - 1, -1, -1, device=shown.device)  # (P,)
         left = (self._decays ** ages.unsqueeze(1)).to(self.dtype)  # (P, W)
-        marks = self._marks(before.values, responses)  # (U, P, channels - SURPRISES)
+        marks = self._marks(items.values[places], responses)  # (U, P, channels - SURPRISES)
         marks = nn.functional.pad(marks, (0, SURPRISES)).repeat(1, 1, self.time_scales)  # (U, P, W)
         counts = torch.matmul(kinds.transpose(1, 2), marks * left) * self._carry  # (U, K, W)
         return Memory(counts.sum(1), counts, torch.zeros_like(counts[..., 0], dtype=torch.int64))
@@ -164,8 +164,8 @@ class Recurrence:
 
     def _respond(self, hidden: Tensor) -> Tensor:
         """(R, n) from the first hidden layer (n, hidden), which is overwritten."""
-        hidden = torch.nn.functional.silu(hidden, inplace=True)
-        deeper = torch.nn.functional.silu(torch.addmm(self._middle[1], hidden, self._middle[0]), inplace=True)
+        hidden = nn.functional.silu(hidden, inplace=True)
+        deeper = nn.functional.silu(torch.addmm(self._middle[1], hidden, self._middle[0]), inplace=True)
         return torch.addmm(self._head[1], self._head[0], deeper.add_(hidden).T)
 
     def write(self, memory: Memory, read: Read, items: Items, responses: Tensor, step: Tensor) -> None:

@@ -20,7 +20,7 @@ def test_the_default_simulators_come_from_the_default_world_and_fit(split):
     provenance = load_simulator("default", split).provenance
     assert provenance["log"]["metadata"]["world"] == dataclasses.asdict(WorldConfig())
     assert provenance["fit"] == dataclasses.asdict(FitConfig())
-    assert provenance["log"]["impressions"] > 3_900_000
+    assert provenance["log"]["impressions"] > 7_900_000
 
 
 def test_both_splits_offer_the_items_of_the_world_in_one_order():
@@ -30,7 +30,14 @@ def test_both_splits_offer_the_items_of_the_world_in_one_order():
     assert train.provenance["data_sha256"] != test.provenance["data_sha256"]
 
 
-MISSED = {"train": {}, "test": {}}
+MISSED = {
+    "train": {
+        "mean value error, 50 items": "6.0%",
+        "Kendall tau of policy values, 200 items": "0.87",
+        "mean value error, 200 items": "10.2%",
+    },
+    "test": {"Kendall tau of policy values, 200 items": "0.82"},
+}
 """Targets that a default simulator misses, with the value in the README's words."""
 
 
