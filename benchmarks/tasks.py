@@ -139,7 +139,7 @@ def make_preset(name: PresetName) -> Preset:
             tasks = _pair(sessions=100, log_impressions=200_000)
             return Preset("quick", tasks, _entries(6_400, 9_600, greedy_impressions=200_000), seeds=2)
         case "full":
-            entries = _entries(flat_steps=51_200, sb3_steps=51_200, greedy_impressions=500_000)
+            entries = _entries(flat_steps=102_400, sb3_steps=102_400, greedy_impressions=500_000)
             return Preset("full", _pair(sessions=400), entries, seeds=5)
         case "movielens":
             tasks = _pair(sessions=200, simulator=str(MOVIELENS / "simulators" / "movielens"))

@@ -23,7 +23,7 @@ from recsim_hrl.data.log import InteractionLog
 CHECKPOINTS = 8
 """Points of a learning curve; at each the agent as it stands is judged on users of the train simulator."""
 VALIDATION_SHARE = 4
-"""Judging a checkpoint shows a quarter as many items as the whole training (51,200 steps: 256 short sessions)."""
+"""Judging a checkpoint shows a quarter as many items as the whole training (102,400 steps: 512 short sessions)."""
 VALIDATION_SEED = 20_000_000
 """Of the first user that a checkpoint is judged on; no training or evaluation user comes near."""
 

@@ -93,7 +93,9 @@ def session_losses(model: ResponseModel, embeddings: Tensor, batch: SessionBatch
 @torch.no_grad()
 def log_loss(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
     """Mean negative log-likelihood per impression of ``sessions``."""
-    total = sum(float(session_losses(model, embeddings, batch)[0]) for batch in sequences.batches(sessions, 40_000, None))
+    total = sum(
+        float(session_losses(model, embeddings, batch)[0]) for batch in sequences.batches(sessions, 40_000, None)
+    )
     return total / int(sequences.lengths[sessions].sum())
 
 

@@ -21,11 +21,11 @@ USERS_PER_BLOCK = 8
 class GreedyConfig:
     """Settings of the greedy ranker."""
 
-    hidden: int = 32
+    hidden: int = 64
     """Width of the network."""
     half_lives: tuple[float, ...] = (2.0, 8.0)
     """Each history is read as means that weigh an item half as much every so many places back."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Adam step size at the start; falls to zero along a cosine."""
     weight_decay: float = 1e-4
     """AdamW weight decay."""

@@ -36,13 +36,13 @@ HALF_LIVES = (2.0, 8.0)
 class DQNConfig:
     """Settings of SB3's DQN (item actions); names are SB3's."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Adam step size."""
-    gamma: float = 0.95
+    gamma: float = 0.5
     """Discount of one step."""
     buffer_size: int = 100_000
     """Transitions kept for replay."""
-    batch_size: int = 128
+    batch_size: int = 512
     """Transitions per gradient update."""
     learning_starts: int = 2_000
     """Environment steps before learning starts."""
@@ -52,11 +52,11 @@ class DQNConfig:
     """Gradient updates each time."""
     target_update_interval: int = 5_000
     """Environment steps between copies of the network to the target network."""
-    exploration_fraction: float = 0.3
+    exploration_fraction: float = 0.6
     """Share of the training over which epsilon falls from 1 to ``exploration_final_eps``."""
     exploration_final_eps: float = 0.05
     """Share of random items afterwards."""
-    net_arch: tuple[int, ...] = (128, 128)
+    net_arch: tuple[int, ...] = (64,)
     """Hidden layers."""
 
 
@@ -64,7 +64,7 @@ class DQNConfig:
 class PPOConfig:
     """Settings of SB3's PPO (embedding or item actions); names are SB3's."""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     """Adam step size."""
     gamma: float = 0.98
     """Discount of one step."""
@@ -106,9 +106,9 @@ class TD3Config:
     """Environment steps of uniformly random actions before learning starts."""
     train_freq: int = 1
     """Steps of all sub-environments between gradient updates."""
-    gradient_steps: int = 1
+    gradient_steps: int = 2
     """Gradient updates each time."""
-    action_noise: float = 0.2
+    action_noise: float = 0.5
     """Standard deviation of the noise on actions scaled to [-1, 1]."""
     noise_theta: float = 0.15
     """How fast the Ornstein-Uhlenbeck noise forgets, per step; 1 draws each step anew. Orders need several like items

@@ -28,7 +28,7 @@ class DDPGConfig:
     """Width of the GRUs and of the state."""
     critic_width: int = 128
     """Width of the critic's layer that joins state and action (Eq. 8)."""
-    gamma: float = 0.98
+    gamma: float = 0.97
     """Discount of one step."""
     tau: float = 0.01
     """Share of the networks that the target networks take over at each update."""
@@ -44,14 +44,14 @@ class DDPGConfig:
     """Environment steps of uniformly random items before learning starts."""
     steps_per_update: int = 64
     """Environment steps per gradient update: with 64 parallel users one update follows each step of them all."""
-    n_step: int = 16
+    n_step: int = 8
     """Steps of reward in a critic target; 1 is the paper's. Longer ones see further and are slightly off-policy."""
     noise: float = 1.0
     """Length of the Gaussian exploration noise relative to the virtual action (only its direction matters)."""
     noise_correlation: float = 0.85
     """Correlation of the noise from one step of a session to the next: 0.85 is that of Lillicrap et al. (DDPG, 2016;
     Ornstein-Uhlenbeck, theta = 0.15), 0 draws each step anew. Orders need several like items in a row to be found."""
-    final_noise: float = 0.2
+    final_noise: float = 1.0
     """What ``noise`` falls to, linearly over ``noise_steps``. Noise also keeps a user from tiring of one kind of item:
     with too much of it until the end, the policy without noise has never been tried."""
     noise_steps: int = 40_000
@@ -63,7 +63,7 @@ class DDPGConfig:
     rescale_virtual: bool = True
     """Whether the critic sees virtual actions at the length of an average item. The mapping (Eq. 9) ignores length,
     real items have similar lengths, and without this the actor drifts to corners where the critic saw no item."""
-    gradient_at_item: bool = True
+    gradient_at_item: bool = False
     """Whether the actor follows the critic's gradient at the item that its virtual action maps to, which is what the
     critic knows, or at the virtual action itself, as in the paper (Eq. 19)."""
     relu_output: bool = False
