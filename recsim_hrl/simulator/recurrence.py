@@ -90,11 +90,10 @@ class Recurrence:
         place = {"dtype": dtype, "device": torch.device(device)}
         read = torch.cat([weights[f"read_{part}.weight"] * unit for part in ("own", "all")], 1)  # (hidden, 2 W)
         self._read = read.T.contiguous().to(**place)  # (2 W, hidden)
-        # The expectation reads counts and no surprises, and the logit of a skip is 0.
-        expect = unit.new_zeros((2, R, self.time_scales, self.channels))
-        for rows, part in zip(expect, ("own", "all"), strict=True):
-            rows[1:, :, :-SURPRISES] = weights[f"expect_{part}.weight"].unflatten(1, (self.time_scales, -1))
-        self._expect = torch.cat(list(expect.flatten(2) * unit), 1).to(**place)  # (R, 2 W)
+        # The expectation reads counts and no surprises.
+        expect = [weights[f"expect_{part}.weight"].unflatten(1, (self.time_scales, -1)) for part in ("own", "all")]
+        expect = [nn.functional.pad(part, (0, SURPRISES)).flatten(1) * unit for part in expect]  # (SURPRISES, W) each
+        self._expect = torch.cat(expect, 1).to(**place).unbind()  # (2 W,) for each response but the skip
         self._limits = torch.cat([weights["own_limits"], weights["all_limits"]], 1).to(**place)  # (2, 2 W)
         self._item = weights["read_item.weight"].T.to(**place), weights["read_item.bias"].to(**place)
         expect_item = torch.cat([weights["expect_item.weight"], weights["expect_item.bias"].unsqueeze(1)], 1)
@@ -160,7 +159,8 @@ class Recurrence:
         They enter the memory, so they must not depend on who else is in the batch: a sum per user and no matrix
         product, whose order of additions changes with the size of the batch.
         """
-        return (seen.unsqueeze(1) * self._expect).sum(-1).add_(expected).softmax(-1)
+        logits = torch.stack([(seen * weights).sum(-1) for weights in self._expect], 1)  # (B, SURPRISES)
+        return nn.functional.pad(logits, (1, 0)).add_(expected).softmax(-1)
 
     def _respond(self, hidden: Tensor) -> Tensor:
         """(R, n) from the first hidden layer (n, hidden), which is overwritten."""
