@@ -264,7 +264,7 @@ def limit(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessio
     is_limited = torch.arange(model.config.channels) >= 1 + model.config.values  # those of skips come first
     is_limited = is_limited.repeat(model.config.time_scales)  # (H * channels,)
     for limits, parts in zip((model.own_limits, model.all_limits), zip(*counts, strict=True), strict=True):
-        ordered = torch.cat(parts).sort(0).values[:, is_limited]
+        ordered = torch.cat(parts)[:, is_limited].sort(0).values
         last = len(ordered) - 1
         limits[0, is_limited] = ordered[round((1.0 - share) * last)].clamp_max(0.0)  # an empty count stays empty
         limits[1, is_limited] = ordered[round(share * last)].clamp_min(0.0)

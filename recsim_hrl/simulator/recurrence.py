@@ -96,8 +96,8 @@ class Recurrence:
         self._expect = torch.cat(expect, 1).to(**place).unbind()  # (2 W,) for each response but the skip
         self._limits = torch.cat([weights["own_limits"], weights["all_limits"]], 1).to(**place)  # (2, 2 W)
         self._item = weights["read_item.weight"].T.to(**place), weights["read_item.bias"].to(**place)
-        expect_item = torch.cat([weights["expect_item.weight"], weights["expect_item.bias"].unsqueeze(1)], 1)
-        self._expect_item = nn.functional.pad(expect_item, (0, 0, 1, 0)).T.to(**place)  # (F + 1, R)
+        expect_item = weights["expect_item.weight"].T, weights["expect_item.bias"]  # (F, SURPRISES), (SURPRISES,)
+        self._expect_item = [nn.functional.pad(part, (1, 0)).to(**place) for part in expect_item]  # a skip's logit is 0
         self._middle = weights["middle.weight"].T.contiguous().to(**place), weights["middle.bias"].to(**place)
         self._head = calibrated[0].to(**place), calibrated[1].unsqueeze(1).to(**place)  # (R, hidden), (R, 1)
         decays = model.decays.double().repeat_interleave(config.channels)  # (W,)
@@ -112,7 +112,7 @@ class Recurrence:
         """Items with ``codes``."""
         features = codes.features.to(self._read)
         hidden = features @ self._item[0] + self._item[1]
-        expected = features @ self._expect_item[:-1] + self._expect_item[-1]
+        expected = features @ self._expect_item[0] + self._expect_item[1]
         return Items(codes.kinds.argmax(-1).to(hidden.device), codes.values.to(hidden), hidden, expected)
 
     def replay(self, items: Items, shown: Tensor, responses: Tensor) -> Memory:
