@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from recsim_hrl_agents import agent_class
 
+from benchmarks.aggregate import read_csv
 from benchmarks.tasks import make_preset
 from benchmarks.tuning import COLUMNS, EVALUATION_SEED, TRIALS, TuningConfig, best_settings, main, trial_runs
 
@@ -50,3 +51,16 @@ def test_trials_of_another_simulator_are_not_continued(tmp_path):
     path.write_text(",".join(COLUMNS) + "\nddpg,0,short,10,{},4,3,1,1,0123456789abcdef\n")
     with pytest.raises(ValueError, match="tuning.csv: 1 trials are of another simulator; move the file away"):
         main(TuningConfig(out=path, agents=("ddpg",)))
+
+
+@pytest.mark.parametrize("agent", TRIALS)
+def test_no_trial_rests_on_a_default_that_another_one_varies(agent):
+    assert len({frozenset(trial) for trial in TRIALS[agent]}) == 1
+
+
+def test_the_defaults_are_the_winners_of_the_committed_table():
+    best = best_settings(read_csv(TuningConfig().out))
+    assert set(best) == set(TRIALS)
+    for agent, (trial, _) in best.items():
+        defaults = vars(agent_class(agent).config_class())
+        assert {name: defaults[name] for name in TRIALS[agent][trial]} == TRIALS[agent][trial]
