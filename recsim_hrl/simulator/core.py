@@ -4,9 +4,8 @@ Every function but ``transition`` (and ``step``, which ends with it) leaves the 
 into it, as a copy of all users at every step would cost more than the step. A user's session depends on
 (seed, episode) and on the actions, never on who else is in the batch. Floating-point sums, however, do depend on the
 batch: a matrix product of one row and of a thousand rows round differently, near 1e-6. Where such a difference could
-change an integer (which item is nearest, which response is drawn), the call is made again in float64, where the
-difference is near 1e-15 and no longer matters. So items and responses are equal bit for bit alone and among many,
-and the probabilities to 1e-5.
+change an integer (which item is nearest, which response is drawn, which step of a grid a probability is rounded to),
+the call is made again in float64, where the X
 """
 
 import math
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from recsim_hrl import random
-from recsim_hrl.simulator.recurrence import Items, Memory, Read, Recurrence
+from recsim_hrl.simulator.recurrence import Memory, Read, Recurrence
+from recsim_hrl.simulator.response import PROBABILITY_GRID
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
 
@@ -27,7 +27,8 @@ HISTORIES = ("browsed", "clicked", "ordered")
 """Names of the histories of a user, in the order in which they are kept."""
 
 USER_STREAM, RESPONSE_STREAM, NOISE_STREAM = 1, 2, 3
-CLOSE_DRAW = 5e-5  # a draw this near to the edge between two responses is decided in float64
+CLOSE_DRAW = 1e-5  # a draw this near to the edge between two responses is decided in float64
+CLOSE_EDGE = 0.01  # so is a probability this near to the edge between two steps of the grid, in steps
 CLOSE_COSINE = 2e-5  # so are candidates this near to the best cosine
 ROUNDING = 1e-5  # an action this far outside its space is taken for a rounding error of whoever scaled it
 COSINE_GRID = 2.0**40  # float64 cosines are compared on this grid: equal embeddings tie, and the first one wins
@@ -91,7 +92,7 @@ class SessionState:
     step: Tensor  # (B,) int64, items shown so far
     user: Tensor  # (B,) int64, index into the simulator's pool
     whole: Tensor  # (B, W) float32; this and the next two: what the response model keeps of the user (its Memory)
-    counts: Tensor  # (B, K, W) float32
+    kinds: Tensor  # (B, K, W) float32
     written: Tensor  # (B, K) int64
     shown: Tensor  # (B, C) bool, candidates shown in this session
     rings: Tensor  # (B, 3, N + 1) int64, histories: catalogue indices plus one, 0 where empty, as ring buffers
@@ -103,7 +104,7 @@ class SessionState:
     @property
     def memory(self) -> Memory:
         """The response model's part."""
-        return Memory(self.whole, self.counts, self.written)
+        return Memory(self.whole, self.kinds, self.written)
 
     @property
     def histories(self) -> Tensor:
@@ -120,6 +121,16 @@ class SessionState:
         """Replace the users at ``rows`` (b,) by those of ``other``."""
         for name, value in vars(self).items():
             value.index_copy_(0, rows, getattr(other, name))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the response model reads and foretells of the candidate that is shown to each user."""
+
+    read: Read
+    logits: Tensor  # (R, B) without noise
+    probs: Tensor  # (R, B) without noise
+    expected: Tensor  # (R, B) the same on the grid that surprises are taken from, equal in every batch
 
 
 @dataclass(frozen=True)
@@ -157,9 +168,10 @@ class SessionCore:
         codes = simulator.codes[simulator.recall_order[:size]]
         self.model = Recurrence(simulator.model, config.session_length, torch.float32, device)
         self._exact_model = Recurrence(simulator.model, config.session_length, torch.float64, device)
-        self._items, self._exact_items = self.model.items(codes), self._exact_model.items(codes)  # (C, ...)
+        self._items = self.model.items(codes)  # (C, ...)
+        self._exact_hidden = self._exact_model.items(codes).hidden  # (C, hidden)
         start = simulator.memories
-        self._start = Memory(*(part.to(device) for part in (start.whole, start.counts, start.written)))  # (U, ...)
+        self._start = Memory(*(part.to(device) for part in (start.whole, start.kinds, start.written)))  # (U, ...)
         embeddings = catalogue.embeddings.to(device)
         directions = nn.functional.normalize(embeddings[self.candidates].double(), dim=-1, eps=1e-300)
         self._exact_directions = directions  # (C, D)
@@ -288,30 +300,40 @@ class SessionCore:
         cosines = ((exact[rows] @ self._exact_directions.T) * COSINE_GRID).round()  # (b, C)
         return nearest.index_copy(0, rows, cosines.masked_fill_(shown[rows], -torch.inf).argmax(1))
 
-    def read(self, state: SessionState, chosen: Tensor) -> tuple[Items, Read]:
-        """The ``chosen`` candidates (B,), and what the response model keeps of the users for such items."""
-        items = self._items.take(chosen)
-        return items, self.model.read(state.memory, items.kind, state.step)
+    def foretell(self, state: SessionState, chosen: Tensor) -> Forecast:
+        """What the response model says of the ``chosen`` candidates (B,). The state must not be terminal."""
+        read = self.model.read(state.memory, self._items.kind.index_select(0, chosen), state.step)
+        logits = self.model.logits(read.seen, self._items.hidden.index_select(0, chosen))  # (R, B)
+        probs = logits.softmax(0)  # (R, B)
+        steps = probs * PROBABILITY_GRID
+        expected = steps.round()
+        close = (steps.sub_(expected).abs_() > 0.5 - CLOSE_EDGE).any(0)  # (B,)
+        if bool(close.any()):
+            rows = close.nonzero().squeeze(1)  # (b,)
+            exact = self._exact_logits(read, chosen, rows).softmax(0)  # (R, b)
+            expected.index_copy_(1, rows, (exact * PROBABILITY_GRID).round().to(expected))
+        return Forecast(read, logits, probs, expected.div_(PROBABILITY_GRID))
 
-    def respond(
-        self, state: SessionState, chosen: Tensor, read: tuple[Items, Read] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _exact_logits(self, read: Read, chosen: Tensor, rows: Tensor) -> Tensor:
+        """(R, b) in float64, of the users at ``rows`` (b,)."""
+        seen, hidden = read.seen.index_select(0, rows), self._exact_hidden.index_select(0, chosen[rows])
+        return self._exact_model.logits(seen.double(), hidden)
+
+    def respond(self, state: SessionState, chosen: Tensor, forecast: Forecast | None = None) -> tuple[Tensor, Tensor]:
         """Probabilities (R, B) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
 
-        The state must not be terminal. ``read`` saves reading again what was read before.
+        The state must not be terminal. ``forecast`` saves foretelling again what was foretold before.
         """
-        items, counts = read or self.read(state, chosen)
+        forecast = forecast or self.foretell(state, chosen)
         draw = state.draws.gather(1, state.step.unsqueeze(1)).squeeze(1)  # (B,)
         noise = self._noise(state)
-        logits = self.model.logits(counts.seen, items.hidden)  # (R, B)
-        probs = (logits if noise is None else logits + noise).softmax(0)
+        probs = forecast.probs if noise is None else (forecast.logits + noise).softmax(0)  # (R, B)
         skips, clicks = probs[SKIP] - draw, probs[ORDER] + (draw - 1.0)  # (B,) from the draw to the edges
         response = (skips <= 0).long() + (clicks > 0)
         distance = torch.minimum(skips.abs(), clicks.abs())
         if bool(distance.min() < CLOSE_DRAW):
             rows = (distance < CLOSE_DRAW).nonzero().squeeze(1)  # (b,)
-            hidden = self._exact_items.hidden.index_select(0, chosen[rows])
-            logits = self._exact_model.logits(counts.seen[rows].double(), hidden)
+            logits = self._exact_logits(forecast.read, chosen, rows)
             exact = (logits if noise is None else logits + noise[:, rows]).softmax(0)  # (R, b)
             response.index_copy_(0, rows, random.sample(exact.T, draw[rows].double()))
         return probs, response
@@ -323,11 +345,15 @@ class SessionCore:
         return state.noise.gather(1, state.step.view(-1, 1, 1).expand(-1, 1, R)).squeeze(1).T
 
     def transition(
-        self, state: SessionState, chosen: Tensor, responses: Tensor, read: tuple[Items, Read] | None = None
+        self, state: SessionState, chosen: Tensor, responses: Tensor, forecast: Forecast | None = None
     ) -> None:
-        """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,); ``read`` is used up."""
-        items, counts = read or self.read(state, chosen)
-        self.model.write(state.memory, counts, items, responses, state.step)
+        """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,).
+
+        ``forecast`` is what was foretold of them, if it was; it is used up.
+        """
+        forecast = forecast or self.foretell(state, chosen)
+        marks = self._items.marks_of(chosen, responses)
+        self.model.write(state.memory, forecast.read, marks, responses, forecast.expected.T, state.step)
         state.shown.scatter_(1, chosen.unsqueeze(1), True)
         # The item goes to the next place of every ring; where it does not enter, that place stays the next one.
         number = (self.candidates.index_select(0, chosen) + 1).view(-1, 1, 1).expand(-1, len(HISTORIES), 1)
@@ -344,9 +370,9 @@ class SessionCore:
     def step(self, state: SessionState, action: Tensor) -> Outcome:
         """Show what ``action`` asks for, draw the response, move on: ``choose``, ``respond``, ``transition``."""
         chosen = self.choose(state, action)  # (B,)
-        read = self.read(state, chosen)
-        _, response = self.respond(state, chosen, read)  # (B,)
-        self.transition(state, chosen, response, read)
+        forecast = self.foretell(state, chosen)
+        _, response = self.respond(state, chosen, forecast)  # (B,)
+        self.transition(state, chosen, response, forecast)
         return Outcome(self.candidates.index_select(0, chosen), response, self._rewards.index_select(0, response))
 
     def reward_parts(self, counts: Tensor) -> dict[str, Tensor]:

@@ -24,9 +24,6 @@ from recsim_hrl.simulator.sequences import Sequences, SessionBatch, item_counts
 from recsim_hrl.simulator.store import Simulator, save_simulator
 from recsim_hrl.types import Catalogue
 
-EXPECTATION_SHARE = 0.2
-"""Weight of the expectation's loss beside the model's own."""
-
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -40,13 +37,10 @@ class FitConfig:
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    batch: int = 8000
-    """Impressions in a batch."""
+    batch: int = 5000
+    """Places in a batch: impressions of its sessions, of the ends of the visits before, and padding."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
-    limit: float = 0.95
-    """Clicks, orders and surprises are cut to what this share of held-out impressions stays within: the model does not
-    extrapolate."""
     pool: int = 4000
     """Initial users kept with the simulator."""
     kinds: int = 24
@@ -60,10 +54,6 @@ class FitConfig:
         for name in ("passes", "patience", "batch", "pool", "kinds", "hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"fit {name}: got {getattr(self, name)}, allowed 1 or more")
-        if not 0.5 < self.limit <= 1.0:
-            raise ValueError(
-                f"fit limit: got {self.limit}, allowed above 0.5 and at most 1; 1 cuts at the largest count"
-            )
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"fit held_out: got {self.held_out}, allowed between 0 and 1, both excluded")
         if self.learning_rate <= 0 or self.weight_decay < 0:
@@ -80,22 +70,17 @@ def load_sequences(log: InteractionLog) -> Sequences:
     return Sequences.build(table.item_index, table.response, table.offsets, table.user_ids, times)
 
 
-def session_losses(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> tuple[Tensor, Tensor]:
-    """Sums of the negative log-likelihoods of a batch's impressions: of the model, and of its expectation."""
-    both = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
-    targets, weights = batch.targets.flatten(), batch.weights.flatten()
-    model_loss, expectation_loss = (
-        nn.functional.cross_entropy(logits.flatten(0, 1), targets, reduction="none") @ weights for logits in both
-    )
-    return model_loss, expectation_loss
+def session_loss(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
+    """Sum of the negative log-likelihoods of a batch's impressions."""
+    logits = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+    losses = nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    return losses @ batch.weights.flatten()
 
 
 @torch.no_grad()
 def log_loss(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
     """Mean negative log-likelihood per impression of ``sessions``."""
-    total = sum(
-        float(session_losses(model, embeddings, batch)[0]) for batch in sequences.batches(sessions, 40_000, None)
-    )
+    total = sum(float(session_loss(model, embeddings, batch)) for batch in sequences.batches(sessions, 40_000, None))
     return total / int(sequences.lengths[sessions].sum())
 
 
@@ -183,7 +168,6 @@ def fit_response_model(
         )
     model.load_state_dict(best.weights)
     model.eval().requires_grad_(False)
-    limit(model, embeddings, sequences, held, config.limit)
     calibrate(model, embeddings, sequences, held)
     store.remove()
     return model, {"passes": history, "held_out_log_loss": log_loss(model, embeddings, sequences, held)}
@@ -236,9 +220,9 @@ def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, conf
     with tqdm(total=impressions, desc=f"pass {number + 1}", unit_scale=True, disable=None, leave=False) as bar:
         for batch in sequences.batches(training, config.batch, generator):
             weight = float(batch.weights.sum())
-            loss, expectation_loss = session_losses(model, embeddings, batch)
+            loss = session_loss(model, embeddings, batch)
             optimizer.zero_grad(set_to_none=True)
-            ((loss + EXPECTATION_SHARE * expectation_loss) / weight).backward()
+            (loss / weight).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             scheduler.step()
@@ -247,55 +231,40 @@ def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, conf
     return total / count
 
 
-@torch.no_grad()
-def limit(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray, share: float) -> None:
-    """Cut what the model reads of clicks, orders and surprises to what it is in held-out ``sessions``.
-
-    An agent that optimises against the model leads users where no log has been: many orders, long stretches of
-    well-chosen items. There the network would go on as it began, and pay too much. With those counts cut at the
-    quantile ``share`` (and, where they can be negative, at the opposite one) it stays with the last that it has seen.
-    Skips have no limit: logs are full of them, and whoever earns more is to feel it.
-    """
-    counts: list[tuple[Tensor, Tensor]] = []
-    for batch in sequences.batches(sessions, 40_000, None):
-        items = model.encode(embeddings[batch.items])
-        both = model.session_reads(items, batch.responses, batch.present, batch.border)[:2]
-        counts.append(tuple(part[batch.weights > 0] for part in both))
-    is_limited = torch.arange(model.config.channels) >= 1 + model.config.values  # those of skips come first
-    is_limited = is_limited.repeat(model.config.time_scales)  # (H * channels,)
-    for limits, parts in zip((model.own_limits, model.all_limits), zip(*counts, strict=True), strict=True):
-        ordered = torch.cat(parts)[:, is_limited].sort(0).values
-        last = len(ordered) - 1
-        limits[0, is_limited] = ordered[round((1.0 - share) * last)].clamp_max(0.0)  # an empty count stays empty
-        limits[1, is_limited] = ordered[round(share * last)].clamp_min(0.0)
+CALIBRATION_ROUNDS = 3
+"""A calibration changes the surprises, and with them the logits that it was made for: so it is made again."""
 
 
 def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> None:
     """Set the model's scale and shift of logits to the maximum likelihood on held-out ``sessions``."""
-    model.logit_scale.fill_(1.0)
-    model.logit_shift.zero_()
-    logits, targets = [], []
-    with torch.no_grad():
-        for batch in sequences.batches(sessions, 40_000, None):
-            here = batch.weights > 0
-            out, _ = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
-            logits.append(out[here])
-            targets.append(batch.targets[here])
-    raw, wanted = torch.cat(logits).double(), torch.cat(targets)
+    for _ in range(CALIBRATION_ROUNDS):
+        logits, targets = [], []
+        with torch.no_grad():
+            for batch in sequences.batches(sessions, 40_000, None):
+                here = batch.weights > 0
+                out = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+                logits.append(out[here])
+                targets.append(batch.targets[here])
+        scale, shift = _likeliest_scale_and_shift(torch.cat(logits).double(), torch.cat(targets))
+        model.logit_shift.mul_(scale).add_(shift)
+        model.logit_scale.mul_(scale)
+
+
+def _likeliest_scale_and_shift(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale (1,) and shift (R,) of ``logits`` (n, R) under which ``targets`` (n,) are likeliest."""
     scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    shift = torch.zeros(raw.shape[1], dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([scale, shift], max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         # The small penalty keeps the shift of a response that never occurs from running away.
-        loss = nn.functional.cross_entropy(raw * scale + shift, wanted) + 1e-6 * shift.square().sum()
+        loss = nn.functional.cross_entropy(logits * scale + shift, targets) + 1e-6 * shift.square().sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    model.logit_scale.copy_(scale.detach())
-    model.logit_shift.copy_(shift.detach())
+    return scale.detach(), shift.detach()
 
 
 def fit_key(sequences: Sequences, embeddings: Tensor, config: FitConfig) -> str:

@@ -67,12 +67,12 @@ class SimulatorMarket:
     def probs(self, state: "Users", items: Tensor) -> Tensor:
         # A thousand candidates for a few users stay in the processor's cache: twice as fast as all users at once.
         size = _CACHE_USERS if items.ndim == 1 else len(items)
-        offered = self.items[items]
-        parts = [self.model.all_logits(part, state.step, offered) for part in state.memory.split(size)]
+        kind, hidden = self.items.kind[items], self.items.hidden[items]
+        parts = [self.model.all_logits(part, state.step, kind, hidden) for part in state.memory.split(size)]
         return torch.cat(parts).softmax(-1)
 
     def update(self, state: "Users", items: Tensor, responses: Tensor) -> "Users":
-        self.model.update(state.memory, state.step, self.items[items], responses)
+        self.model.update(state.memory, state.step, self.items, items, responses)
         state.step += 1
         return state
 

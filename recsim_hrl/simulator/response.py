@@ -1,17 +1,20 @@
 """The response model: probabilities of skip, click and order, given the session so far and a candidate item.
 
-The user state is a table of decayed counts. Each impression adds one to the counts of its *kind* (learned: one of
-``kinds``) under its response, on ``time_scales`` different time scales, each with its own learned decay; beside the
-plain count stand ``values`` learned item values (what was good, what was loud). A candidate reads the counts of its own
-kind and the counts over all kinds, and a small network turns them and the item's features into three logits.
+The user state is a table of *traces*: decayed sums over the impressions so far. Items are of learned *kinds*, and a
+user has traces for each kind and traces for all kinds together, on several time scales, each with its own learned
+decay. What an impression adds to them is learned too: it depends on the response and on a few learned values of the
+item (what is good, what is loud). A candidate reads the traces of its own kind and those of all kinds, and a small
+network turns them and the item's features into three logits.
 
-Counts alone mistake a well-chosen item for a willing user: ten clicks on items that anyone would have clicked tell
-nothing new. So a second, linear predictor, the *expectation*, foretells every response from the same counts, and the
-*surprises*, what came less what was expected, are summed, decayed and read beside the counts.
+Sums of what happened mistake a well-chosen item for a willing user: ten clicks on items that anyone would have clicked
+tell nothing new. So some traces sum *surprises*: the response that came, less the probability that the model itself
+gave it. That is how a rating is kept in chess, and to first order how Bayes' rule moves a belief. It also keeps the
+model honest with itself: along a session of its own making the surprises are zero on average, whatever the policy, so
+it cannot talk itself into believing in a better user than it started with.
 
-This is attention to the items shown so far whose weights fall geometrically with age, so it has two equal forms: a
-matrix product over the whole session, used to fit, here; and a linear recurrence, used to simulate, in
-:mod:`recsim_hrl.simulator.recurrence`.
+A trace is attention to the impressions so far whose weights fall geometrically with age, so it has two equal forms:
+sums over whole sessions at once, used to fit, here; and a linear recurrence, used to simulate, in
+:mod:`recsim_hrl.simulator.recurrence`. Only the surprises have to be found one after the other.
 
 At the border between two visits of a user each time scale keeps a learned share (``carry``): tiredness is forgotten,
 taste is not.
@@ -25,7 +28,10 @@ from torch import Tensor, nn
 from recsim_hrl.types import R
 
 SURPRISES = R - 1
-"""A surprise is kept for every response but the skip: whether it came, less the probability that was expected."""
+"""A surprise is kept for every response but the skip."""
+PROBABILITY_GRID = 2.0**12
+"""Surprises are taken from probabilities rounded to this grid: so they are the same bit for bit in every batch,
+although a matrix product of one row and of a thousand rows round differently."""
 
 _NEVER = -1e4  # logit of a kind without items
 
@@ -37,18 +43,20 @@ class ResponseConfig:
     embedding_dim: int = 50
     """Width of an item embedding."""
     kinds: int = 24
-    """Item kinds that counts are kept for."""
+    """Item kinds that traces are kept for."""
     values: int = 4
-    """Learned item values that are summed beside the plain count."""
+    """Learned item values that what an impression adds depends on."""
     half_lives: tuple[float, ...] = (1.5, 4.0, 8.0, 16.0, 40.0, 400.0)
-    """Initial half-lives of the counts in impressions; learned from there."""
+    """Initial half-lives of the traces in impressions; learned from there."""
+    traces: int = 4
+    """Traces per kind and time scale, beside those of the surprises."""
     hidden: int = 96
     """Width of the two hidden layers."""
     item_features: int = 16
     """Learned features of the candidate itself."""
 
     def __post_init__(self) -> None:
-        for name in ("embedding_dim", "kinds", "hidden", "item_features"):
+        for name in ("embedding_dim", "kinds", "traces", "hidden", "item_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"response model {name}: got {getattr(self, name)}, allowed 1 or more")
         if not self.half_lives or min(self.half_lives) <= 0:
@@ -57,11 +65,6 @@ class ResponseConfig:
     @property
     def time_scales(self) -> int:
         return len(self.half_lives)
-
-    @property
-    def channels(self) -> int:
-        """Numbers kept per kind and time scale: (plain count and values) for each response, then the surprises."""
-        return R * (1 + self.values) + SURPRISES
 
 
 @dataclass(frozen=True)
@@ -88,20 +91,18 @@ class ResponseModel(nn.Module):
         self.to_kinds = nn.Linear(config.embedding_dim, config.kinds)
         self.to_values = nn.Linear(config.embedding_dim, config.values)
         self.to_features = nn.Linear(config.embedding_dim, config.item_features)
-        reads = config.time_scales * config.channels
-        self.read_own = nn.Linear(reads, config.hidden, bias=False)
-        self.read_all = nn.Linear(reads, config.hidden, bias=False)
+        marks, traces = R * (1 + config.values), config.time_scales * config.traces
+        self.write_own = nn.Linear(marks, traces, bias=False)
+        self.write_all = nn.Linear(marks, traces, bias=False)
+        for layer in (self.write_own, self.write_all):
+            nn.init.normal_(layer.weight, std=marks**-0.5)
+        self.read_own = nn.Linear(traces, config.hidden, bias=False)
+        self.read_all = nn.Linear(traces, config.hidden, bias=False)
+        self.wonder_own = nn.Linear(config.time_scales * SURPRISES, config.hidden, bias=False)
+        self.wonder_all = nn.Linear(config.time_scales * SURPRISES, config.hidden, bias=False)
         self.read_item = nn.Linear(config.item_features, config.hidden)
-        counts = config.time_scales * R * (1 + config.values)
-        self.expect_own = nn.Linear(counts, SURPRISES, bias=False)
-        self.expect_all = nn.Linear(counts, SURPRISES, bias=False)
-        self.expect_item = nn.Linear(config.item_features, SURPRISES)
         self.middle = nn.Linear(config.hidden, config.hidden)
         self.head = nn.Linear(config.hidden, R)
-        # A count beyond what the log holds is cut to it (see fit.limit): lowest and highest.
-        unlimited = torch.tensor([[torch.finfo().min], [torch.finfo().max]])
-        self.register_buffer("own_limits", unlimited.repeat(1, reads))
-        self.register_buffer("all_limits", unlimited.repeat(1, reads))
         # Calibration on held-out sessions: logits are multiplied by the scale, then shifted (see fit.calibrate).
         self.register_buffer("logit_scale", torch.ones(1))
         self.register_buffer("logit_shift", torch.zeros(R))
@@ -131,16 +132,17 @@ class ResponseModel(nn.Module):
 
     @property
     def decays(self) -> Tensor:
-        """(H,) what one impression leaves of the older counts."""
+        """(H,) what one impression leaves of the older traces."""
         return torch.sigmoid(self.decay_logits)
 
     @property
     def carry(self) -> Tensor:
-        """(H,) what the border between two visits leaves of the counts."""
+        """(H,) what the border between two visits leaves of the traces."""
         return torch.sigmoid(self.carry_logits)
 
-    def count_unit(self) -> Tensor:
-        """(H,) brings counts of every time scale near 1 before they enter the network."""
+    @property
+    def units(self) -> Tensor:
+        """(H,) brings traces of every time scale near 1 before they enter the network."""
         return (1.0 - self.decays).clamp_min(0.02) * 2.0
 
     def encode(self, embeddings: Tensor) -> ItemCodes:
@@ -150,74 +152,124 @@ class ResponseModel(nn.Module):
         (straight-through), so that items can change sides.
         """
         likely = torch.softmax(self.to_kinds(embeddings), -1)  # (..., K)
-        kinds = torch.nn.functional.one_hot(likely.argmax(-1), self.config.kinds).to(likely.dtype)
+        kinds = nn.functional.one_hot(likely.argmax(-1), self.config.kinds).to(likely.dtype)
         if self.training:
             kinds = kinds + likely - likely.detach()
         values = torch.tanh(self.to_values(embeddings))  # (..., V)
         values = torch.cat([torch.ones_like(values[..., :1]), values], -1)  # (..., 1 + V)
         return ItemCodes(kinds, values, self.to_features(embeddings))
 
-    def session_logits(
-        self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int
-    ) -> tuple[Tensor, Tensor]:
-        """Logits of every impression of whole sessions at once, each given those before it.
+    def session_logits(self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int) -> Tensor:
+        """Logits of every impression of whole sessions, each given those before it.
 
         Args:
             embeddings: (B, L, D) items of the previous visit (the first ``border`` places), then of the session.
             responses: (B, L) what the user did.
             present: (B, L) float, 0 where there is no impression.
-            border: Places that belong to the previous visit, right-aligned.
+            border: Places that belong to the previous visit, right-aligned; 1 or more.
 
         Returns:
-            (B, L - border, R) logits of the session's impressions, and those of the expectation.
+            (B, L - border, R) logits of the session's impressions.
         """
         items = self.encode(embeddings)
-        own, whole, expected = self.session_reads(items, responses, present, border)
-        unit = self.count_unit().repeat_interleave(self.config.channels)  # (H * channels,)
-        hidden = self.read_own(own * unit) + self.read_all(whole * unit)  # (B, L - border, hidden)
-        hidden = torch.nn.functional.silu(hidden + self.read_item(items.features[:, border:]))
-        hidden = torch.nn.functional.silu(self.middle(hidden)) + hidden
-        return self.head(hidden) * self.logit_scale + self.logit_shift, expected
+        answers = nn.functional.one_hot(responses, R) * present.unsqueeze(-1)  # (B, L, R)
+        marks = (answers.unsqueeze(-1) * items.values.unsqueeze(-2)).flatten(-2)  # (B, L, R (1 + V))
+        everything = torch.ones_like(items.kinds[..., :1])  # (B, L, 1): one kind that all items are of
+        own, whole = (_Fading(kinds, self.decays, self.carry, border) for kinds in (items.kinds, everything))
+        units, scales = self.units.unsqueeze(-1), (self.config.time_scales, -1)  # (H, 1)
+        hidden = self.read_item(items.features[:, border:])  # (B, T, hidden), T = L - border
+        for fading, write, read in ((own, self.write_own, self.read_own), (whole, self.write_all, self.read_all)):
+            traces = fading.sums(write(marks).unflatten(-1, scales))  # (B, T, H, traces)
+            hidden = hidden + read((traces * units).flatten(-2))
+        surprises = self._surprises(hidden.detach(), items.kinds[:, border:].argmax(-1), answers[:, border:])
+        surprises = nn.functional.pad(surprises, (0, 0, border, 0)).unsqueeze(-2)  # (B, L, 1, SURPRISES)
+        surprises = surprises.expand(-1, -1, self.config.time_scales, -1)  # (B, L, H, SURPRISES)
+        for fading, wonder in ((own, self.wonder_own), (whole, self.wonder_all)):
+            hidden = hidden + wonder((fading.sums(surprises) * units).flatten(-2))
+        return self._respond(hidden)
 
-    def session_reads(
-        self, items: ItemCodes, responses: Tensor, present: Tensor, border: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What each impression of whole sessions finds, within the limits: counts and surprises of its kind, and of
-        all kinds (B, L - border, H * channels), and the logits (B, L - border, R) of its expectation.
+    def _respond(self, hidden: Tensor) -> Tensor:
+        """(..., R) calibrated logits from the first hidden layer (..., hidden)."""
+        hidden = nn.functional.silu(hidden)
+        deeper = nn.functional.silu(self.middle(hidden)) + hidden  # (..., hidden)
+        return self.head(deeper) * self.logit_scale + self.logit_shift
 
-        The arguments are those of :meth:`session_logits`, with the codes of the items.
+    @torch.no_grad()
+    def _surprises(self, hidden: Tensor, kinds: Tensor, answers: Tensor) -> Tensor:
+        """(B, T, SURPRISES) of every impression: one place after the other, as each depends on those before.
+
+        No gradient flows through them: the model learns to foretell responses, not to be surprised usefully.
+
+        Args:
+            hidden: (B, T, hidden) of the first layer, all but the share of the surprises.
+            kinds: (B, T) of the items.
+            answers: (B, T, R) one-hot responses, zero where there is no impression.
         """
-        answers = torch.nn.functional.one_hot(responses, R) * present.unsqueeze(-1)  # (B, L, R)
-        counts = (answers.unsqueeze(-1) * items.values.unsqueeze(-2)).flatten(-2)  # (B, L, channels - SURPRISES)
-        of_all = self._fading(responses.shape[1], border)  # (L - border, L) for each scale
-        same_kind = torch.bmm(items.kinds[:, border:], items.kinds.transpose(1, 2))
-        of_kind = [same_kind * left for left in of_all]  # (B, L - border, L)
-        limits = torch.stack([self.own_limits, self.all_limits]).unflatten(-1, (self.config.time_scales, -1))
-        own = _faded_sums(of_kind, counts).clamp(*limits[0, ..., :-SURPRISES])
-        whole = _faded_sums(of_all, counts).clamp(*limits[1, ..., :-SURPRISES])
-        unit = self.count_unit().unsqueeze(-1)  # (H, 1)
-        expected = self.expect_own((own * unit).flatten(-2)) + self.expect_all((whole * unit).flatten(-2))
-        expected = expected + self.expect_item(items.features[:, border:])  # (B, L - border, SURPRISES)
-        expected = torch.nn.functional.pad(expected, (1, 0))  # (B, L - border, R), the logit of a skip is 0
-        with torch.no_grad():  # the expectation learns to foretell responses, not to make its surprises useful
-            surprises = (answers[:, border:] - expected.softmax(-1))[..., 1:] * present[:, border:].unsqueeze(-1)
-            own_surprises = _faded_sums([left[..., border:] for left in of_kind], surprises)
-            all_surprises = _faded_sums([left[..., border:] for left in of_all], surprises)
-        own = torch.cat([own, own_surprises.clamp(*limits[0, ..., -SURPRISES:])], -1)  # (B, L - border, H, channels)
-        whole = torch.cat([whole, all_surprises.clamp(*limits[1, ..., -SURPRISES:])], -1)
-        return own.flatten(-2), whole.flatten(-2), expected
-
-    def _fading(self, length: int, border: int) -> list[Tensor]:
-        """(L - border, L) per time scale: what each impression of the session finds left of each one before it."""
-        places = torch.arange(length, device=self.decay_logits.device)
-        age = places[border:].unsqueeze(-1) - places - 1  # (L - border, L): impressions strictly between
-        crossed = (places < border).to(self.decay_logits.dtype)  # (L,)
-        return [
-            torch.where(age >= 0, decay ** age.clamp_min(0), 0.0) * (1.0 - crossed + crossed * carry)
-            for decay, carry in zip(self.decays, self.carry, strict=True)
-        ]
+        size, length = kinds.shape
+        rows = torch.arange(size, device=kinds.device) * self.config.kinds + kinds.T  # (T, B)
+        units = self.units.repeat_interleave(SURPRISES)  # (H SURPRISES,)
+        left = self.decays.repeat_interleave(SURPRISES) ** torch.arange(length + 1, device=kinds.device).unsqueeze(1)
+        wonder = (torch.cat([self.wonder_own.weight * units, self.wonder_all.weight * units], 1)).T.contiguous()
+        own = hidden.new_zeros(size * self.config.kinds, len(units))  # as after the impression that last changed it
+        whole, written = hidden.new_zeros(size, len(units)), torch.zeros_like(own[:, 0], dtype=torch.int64)
+        hidden, answers, found = hidden.transpose(0, 1).contiguous(), answers.transpose(0, 1).contiguous(), []
+        for place, row in enumerate(rows):
+            mine = own.index_select(0, row) * left.index_select(0, place - written.index_select(0, row))
+            probs = self._respond(torch.addmm(hidden[place], torch.cat([mine, whole], 1), wonder)).softmax(-1)
+            surprise = (answers[place] - on_grid(probs) * answers[place].sum(-1, keepdim=True))[:, 1:]
+            found.append(surprise)
+            surprise = surprise.repeat(1, self.config.time_scales)  # (B, H SURPRISES)
+            own.index_copy_(0, row, mine.mul_(left[1]).add_(surprise))
+            whole.mul_(left[1]).add_(surprise)
+            written.index_fill_(0, row, place + 1)
+        return torch.stack(found, 1)
 
 
-def _faded_sums(weights: list[Tensor], written: Tensor) -> Tensor:
-    """(B, L - border, H, n) sums of what was ``written`` (B, L, n), with the ``weights`` of each time scale."""
-    return torch.stack([torch.matmul(left, written) for left in weights], -2)
+def on_grid(probs: Tensor) -> Tensor:
+    """``probs`` rounded to the grid that surprises are taken from."""
+    return (probs * PROBABILITY_GRID).round() / PROBABILITY_GRID
+
+
+class _Fading:
+    """Decayed sums over sessions (B, L), each place given those before it, apart for each kind of item.
+
+    Sessions are cut into chunks as long as the border. A place finds what was written in its own chunk by a product
+    over pairs of places, and all earlier chunks as one sum per kind, handed on from chunk to chunk.
+
+    Args:
+        kinds: (B, L, K) one-hot.
+        decays: (H,)
+        carry: (H,) what the border between visits leaves.
+        border: Places that belong to the visit before.
+    """
+
+    def __init__(self, kinds: Tensor, decays: Tensor, carry: Tensor, border: int) -> None:
+        self.border, self.length = border, kinds.shape[1] - border
+        self.decays, self.carry = decays, carry
+        self.kinds = self._chunks(kinds)  # (B, n, c, K)
+        places = torch.arange(border, device=kinds.device)  # (c,)
+        age = places.unsqueeze(1) - places - 1  # (c, c): impressions strictly between
+        fading = torch.where(age >= 0, decays.view(-1, 1, 1) ** age.clamp_min(0), 0.0)  # (H, c, c)
+        same_kind = self.kinds @ self.kinds.transpose(2, 3)  # (B, n, c, c)
+        self.within = fading if kinds.shape[2] == 1 else same_kind.unsqueeze(2) * fading  # (B, n, H, c, c)
+        self.at_end = decays ** (border - 1 - places).unsqueeze(1)  # (c, H) what the chunk's end finds of a place
+        self.since = decays ** places.unsqueeze(1)  # (c, H) what a place finds of the chunk before
+
+    def _chunks(self, values: Tensor) -> Tensor:
+        """(B, n, c, ...) of ``values`` (B, L, ...)."""
+        missing = (0, 0) * (values.ndim - 2) + (0, -self.length % self.border)
+        return nn.functional.pad(values, missing).unflatten(1, (-1, self.border))
+
+    def sums(self, written: Tensor) -> Tensor:
+        """(B, L - border, H, m) what each impression of the session finds of what was ``written`` (B, L, H, m)."""
+        width = written.shape[-1]
+        chunks = self._chunks(written)  # (B, n, c, H, m)
+        inside = torch.matmul(self.within, chunks.transpose(2, 3)).transpose(2, 3)  # (B, n, c, H, m)
+        added = self.kinds.transpose(2, 3) @ (chunks * self.at_end.unsqueeze(-1)).flatten(3)  # (B, n, K, H m)
+        left = (self.decays**self.border).repeat_interleave(width)  # (H m,)
+        totals = [added[:, 0] * self.carry.repeat_interleave(width)]  # (B, K, H m) for each chunk of the session
+        for chunk in added[:, 1:-1].unbind(1):
+            totals.append(totals[-1] * left + chunk)
+        before = self.kinds[:, 1:] @ torch.stack(totals, 1)  # (B, n - 1, c, H m)
+        before = before.unflatten(-1, (-1, width)) * self.since.unsqueeze(-1)
+        return (inside[:, 1:] + before).flatten(1, 2)[:, : self.length]

@@ -106,8 +106,7 @@ class Sequences:
         parts, start, widest = [], 0, 0
         for place, length in enumerate(lengths.tolist()):
             widest = max(widest, length)
-            # Time and memory of the parallel form grow with the square of the length beyond some 60 places.
-            if place > start and (place + 1 - start) * widest * max(widest, 60) > size * 60:
+            if place > start and (place + 1 - start) * widest > size:
                 parts.append(by_length[start:place])
                 start, widest = place, length
         parts.append(by_length[start:])

@@ -24,7 +24,7 @@ from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 SPLITS = ("train", "test")
 PRETRAINED = Path(__file__).parent / "pretrained"
 _JSON, _TENSORS = "simulator.json", "tensors.safetensors"

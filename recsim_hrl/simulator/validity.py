@@ -113,7 +113,7 @@ def predict_log(
         for part in sequences.cuts(chosen, 60_000, None):
             batch = sequences.batch(part)
             embeddings = simulator.catalogue.embeddings[batch.items]
-            logits, _ = simulator.model.session_logits(embeddings, batch.responses, batch.present, batch.border)
+            logits = simulator.model.session_logits(embeddings, batch.responses, batch.present, batch.border)
             here = batch.weights > 0  # (B, T)
             session = torch.from_numpy(part).unsqueeze(1).expand_as(here)
             step = torch.arange(here.shape[1]).expand_as(here)

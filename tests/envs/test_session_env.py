@@ -117,8 +117,8 @@ def test_a_session_by_hand():
 
 
 GOLDEN_USER = 25
-GOLDEN_ITEMS = [29, 35, 17, 21, 0, 15, 7, 4, 33, 14, 23, 16]
-GOLDEN_RESPONSES = [0, 1, 1, 2, 2, 0, 0, 0, 2, 2, 0, 1]
+GOLDEN_ITEMS = [3, 17, 36, 15, 29, 16, 9, 27, 20, 12, 11, 26]
+GOLDEN_RESPONSES = [0, 1, 1, 2, 2, 1, 1, 0, 2, 2, 0, 1]
 
 
 def test_the_golden_session():

@@ -50,63 +50,46 @@ class ReferenceModel:
         state = simulator.model.state_dict()
         self.weights = {name: value.numpy().astype(np.float64) for name, value in state.items()}
         self.embeddings = simulator.catalogue.embeddings.numpy().astype(np.float64)
-        self.known: dict[tuple, np.ndarray] = {}  # expectations, each asked for again by every later step
+        self.traces = simulator.model.config.traces
+        self.known: dict[tuple, np.ndarray] = {}  # probabilities, each asked for again by every later step
 
     def linear(self, layer: str, x: np.ndarray) -> np.ndarray:
         return self.weights[f"{layer}.weight"] @ x + self.weights.get(f"{layer}.bias", 0.0)
 
     def logits(self, before: list[tuple[int, int]], session: list[tuple[int, int]], item: int) -> np.ndarray:
         """Logits of ``item`` after the visit ``before`` and the ``session`` so far, both lists of (item, response)."""
-        own, whole = self.reads(before, session, item)
-        reads = self.linear("read_own", own.ravel()) + self.linear("read_all", whole.ravel())
-        hidden = silu(reads + self.linear("read_item", self.features(item)))
+        hidden = self.linear("read_item", self.features(item))
+        decays, carry = sigmoid(self.weights["decay_logits"]), sigmoid(self.weights["carry_logits"])
+        units = np.maximum(1 - decays, 0.02) * 2
+        for which in ("own", "all"):
+            traces, surprises = np.zeros((len(decays), self.traces)), np.zeros((len(decays), 2))
+            for place, (other, response) in enumerate(before + session):
+                if which == "own" and self.kind(item) != self.kind(other):
+                    continue
+                age, seen = len(before + session) - 1 - place, place - len(before)  # seen: place in the session
+                fading = decays**age * (carry if seen < 0 else 1.0)
+                traces += fading[:, None] * self.marks(which, other, response)
+                if seen >= 0:
+                    surprise = (np.arange(3) == response) - self.expected(before, session[:seen], other)
+                    surprises += fading[:, None] * surprise[1:]
+            hidden = hidden + self.linear(f"read_{which}", (traces * units[:, None]).ravel())
+            hidden = hidden + self.linear(f"wonder_{which}", (surprises * units[:, None]).ravel())
+        hidden = silu(hidden)
         hidden = silu(self.linear("middle", hidden)) + hidden
         return self.linear("head", hidden) * self.weights["logit_scale"] + self.weights["logit_shift"]
 
-    def reads(self, before: list, session: list, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """(H, channels) of the kind of ``item`` and of all kinds: counts, then surprises."""
-        own_counts, all_counts = self.counts(before, session, item)
-        own_surprises, all_surprises = np.zeros((2, len(own_counts), 2))
-        for scale, (decay, unit) in enumerate(zip(sigmoid(self.weights["decay_logits"]), self.units(), strict=True)):
-            for place, (other, response) in enumerate(session):
-                surprise = (np.arange(3) == response) - self.expected(before, session[:place], other)
-                weight = unit * decay ** (len(session) - 1 - place) * surprise[1:]
-                own_surprises[scale] += (self.kind(item) == self.kind(other)) * weight
-                all_surprises[scale] += weight
-        own = np.concatenate([own_counts, self.cut(own_surprises, "own_limits", slice(-2, None))], 1)
-        return own, np.concatenate([all_counts, self.cut(all_surprises, "all_limits", slice(-2, None))], 1)
-
-    def counts(self, before: list, session: list, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """(H, channels - 2) of the kind of ``item`` and of all kinds."""
-        decays, carry = sigmoid(self.weights["decay_logits"]), sigmoid(self.weights["carry_logits"])
-        own, whole = np.zeros((2, len(decays), 3, 1 + len(self.weights["to_values.bias"])))
-        for scale, unit in enumerate(self.units()):
-            for age, (other, response) in enumerate(reversed(before + session)):
-                weight = unit * decays[scale] ** age * (carry[scale] if age >= len(session) else 1.0)
-                values = np.concatenate([[1.0], np.tanh(self.linear("to_values", self.embeddings[other]))])
-                own[scale, response] += (self.kind(item) == self.kind(other)) * weight * values
-                whole[scale, response] += weight * values
-        own, whole = own.reshape(len(decays), -1), whole.reshape(len(decays), -1)
-        return self.cut(own, "own_limits", slice(-2)), self.cut(whole, "all_limits", slice(-2))
+    def marks(self, which: str, item: int, response: int) -> np.ndarray:
+        """(H, traces) what one impression adds to the traces of its kind ("own") or of all kinds ("all")."""
+        values = np.concatenate([[1.0], np.tanh(self.linear("to_values", self.embeddings[item]))])
+        answer = np.outer(np.arange(3) == response, values)
+        return self.linear(f"write_{which}", answer.ravel()).reshape(-1, self.traces)
 
     def expected(self, before: list, session: list, item: int) -> np.ndarray:
-        """(R,) the probabilities that the expectation gives to the responses."""
+        """(R,) the probabilities that the model gave to the responses, on a grid of 1/4096."""
         key = (tuple(before), tuple(session), item)
         if key not in self.known:
-            own, whole = self.counts(before, session, item)
-            logits = self.linear("expect_own", own.ravel()) + self.linear("expect_all", whole.ravel())
-            logits = logits + self.linear("expect_item", self.features(item))
-            self.known[key] = softmax(np.concatenate([[0.0], logits]))
+            self.known[key] = np.round(softmax(self.logits(before, session, item)) * 4096) / 4096
         return self.known[key]
-
-    def units(self) -> np.ndarray:
-        """(H,) what counts of each time scale are multiplied with."""
-        return np.maximum(1 - sigmoid(self.weights["decay_logits"]), 0.02) * 2
-
-    def cut(self, sums: np.ndarray, limits: str, channels: slice) -> np.ndarray:
-        """``sums`` (H, n), in units, within the limits of those channels."""
-        low, high = self.weights[limits].reshape(2, len(sums), -1)[..., channels] * self.units()[:, None]
-        return np.clip(sums, low, high)
 
     def features(self, item: int) -> np.ndarray:
         return self.linear("to_features", self.embeddings[item])

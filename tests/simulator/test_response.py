@@ -1,15 +1,13 @@
 """The response model: its two forms agree, its memory is what it says, its shape is checked."""
 
-import math
-
 import pytest
 import torch
 
-from recsim_hrl.simulator.recurrence import Memory, Recurrence
-from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel
+from recsim_hrl.simulator.recurrence import Recurrence
+from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel, on_grid
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, R
 
-BORDER, LENGTH, ITEMS, WIDTH = 5, 12, 30, 6
+BORDER, LENGTH, ITEMS, WIDTH = 5, 17, 30, 6  # the session ends in the middle of its fourth chunk
 
 
 def model_of(seed=0, **fields):
@@ -20,8 +18,6 @@ def model_of(seed=0, **fields):
             parameter.add_(0.3 * torch.randn_like(parameter))
         model.logit_scale.fill_(1.3)
         model.logit_shift.copy_(torch.tensor([0.2, -0.1, -0.4]))
-        for limits, low, high in ((model.own_limits, -0.2, 0.6), (model.all_limits, -0.5, 2.0)):
-            limits[0], limits[1] = low, high  # some of the counts of a dozen impressions lie beyond
     return model.eval().requires_grad_(False)
 
 
@@ -44,30 +40,30 @@ def sessions():
 
 def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
-    parallel, expected = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R) each
+    parallel = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R)
     users = Recurrence(model, steps=LENGTH)
     catalogue = users.items(model.encode(embeddings))
     before = torch.where(present[:, :BORDER] > 0, items[:, :BORDER], NO_ITEM)
     memory = users.replay(catalogue, before, responses[:, :BORDER])
     for place in range(LENGTH):
-        item = catalogue[items[:, BORDER + place]]
-        step = torch.full((3,), place)
-        read = users.read(memory, item.kind, step)
-        logits = users.logits(read.seen, item.hidden).T
-        torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
-        among_all = users.all_logits(memory, place, catalogue)[range(3), items[:, BORDER + place]]
+        item = items[:, BORDER + place]
+        among_all = users.all_logits(memory, place, catalogue.kind, catalogue.hidden)[range(3), item]
         torch.testing.assert_close(among_all, parallel[:, place], atol=1e-5, rtol=1e-5)
-        expectation = users.expectation(read.seen, item.expected)
-        torch.testing.assert_close(expectation, expected[:, place].softmax(-1), atol=1e-6, rtol=1e-5)
-        users.write(memory, read, item, responses[:, BORDER + place], step)
+        step = torch.full((3,), place)
+        read = users.read(memory, catalogue.kind[item], step)
+        logits = users.logits(read.seen, catalogue.hidden[item]).T
+        torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
+        expected = on_grid(logits.softmax(-1))
+        response = responses[:, BORDER + place]
+        users.write(memory, read, catalogue.marks_of(item, response), response, expected, step)
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
-    before, _ = model.session_logits(embeddings[items], responses, present, BORDER)
+    before = model.session_logits(embeddings[items], responses, present, BORDER)
     changed = responses.clone()
     changed[:, BORDER + 6] = (changed[:, BORDER + 6] + 1) % R
-    after, _ = model.session_logits(embeddings[items], changed, present, BORDER)
+    after = model.session_logits(embeddings[items], changed, present, BORDER)
     torch.testing.assert_close(after[:, :7], before[:, :7], atol=0.0, rtol=0.0)  # its own logits among them
     assert bool((after[:, 7] != before[:, 7]).any(-1).all())
 
@@ -83,16 +79,16 @@ def memory_of(model, embeddings):
     catalogue = users.items(model.encode(embeddings))
     memory = nothing_seen(users, catalogue, 2)
     for step, shown in enumerate(([0, 1], [2, 0], [4, 7])):
-        users.update(memory, step, catalogue[torch.tensor(shown)], torch.tensor([step, 2 - step]))
+        users.update(memory, step, catalogue, torch.tensor(shown), torch.tensor([step, 2 - step]))
     return users, catalogue, memory
 
 
 def test_candidates_may_differ_by_user(embeddings):
     users, catalogue, memory = memory_of(model_of(), embeddings)
-    alike = users.all_logits(memory, 3, catalogue)
+    alike = users.all_logits(memory, 3, catalogue.kind, catalogue.hidden)
     index = torch.tensor([[0, 1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4]])
     torch.testing.assert_close(
-        users.all_logits(memory, 3, catalogue[index]),
+        users.all_logits(memory, 3, catalogue.kind[index], catalogue.hidden[index]),
         alike.gather(1, index.unsqueeze(-1).expand(-1, -1, R)),
         atol=1e-5,
         rtol=1e-5,
@@ -100,28 +96,48 @@ def test_candidates_may_differ_by_user(embeddings):
 
 
 def test_memory_by_hand():
-    """One time scale that halves, one value, two kinds: three decayed pairs of sums and two surprises, of all and of
-    each kind. A quarter of clicks and a quarter of orders are expected, always."""
-    model = ResponseModel(ResponseConfig(embedding_dim=1, kinds=2, values=1, half_lives=(1.0,)))
-    for name, parameter in model.requires_grad_(False).named_parameters():
-        if name.startswith("expect_"):
-            parameter.fill_(math.log(0.5) if name == "expect_item.bias" else 0.0)
+    """One time scale that halves, one value, two kinds, two traces: (clicks, value of orders) of each kind, and the
+    reverse of all kinds. A quarter of clicks and a quarter of orders are expected, always."""
+    model = ResponseModel(ResponseConfig(embedding_dim=1, kinds=2, values=1, half_lives=(1.0,), traces=2))
+    model.requires_grad_(False).head.weight.zero_()
+    model.head.bias.copy_(torch.tensor([0.5, 0.25, 0.25]).log())
+    clicks, value_of_orders = torch.eye(R * 2)[[2 * CLICK, 2 * ORDER + 1]]  # marks: (1, value) of each response
+    model.write_own.weight.copy_(torch.stack([clicks, value_of_orders]))
+    model.write_all.weight.copy_(torch.stack([value_of_orders, clicks]))
     users = Recurrence(model, steps=4)
-    kinds, half = torch.eye(2), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
-    items = users.items(ItemCodes(kinds, half, torch.zeros(2, 16)))
+    kinds, values = torch.eye(2), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
+    items = users.items(ItemCodes(kinds, values, torch.zeros(2, 16)))
     memory = nothing_seen(users, items, 1)
     for step, (item, response) in enumerate([(0, CLICK), (0, ORDER), (1, ORDER)]):
-        users.update(memory, step, items[torch.tensor([item])], torch.tensor([response]))
-    # All kinds: 0.25 of the click (1, 0.5); orders: 0.5 of (1, 0.5) and 1 of (1, -0.5). Kind 0: as it was after its
-    # last impression, at step 2. Kind 1: the order of item 1. A click surprises by (0.75, -0.25), an order by
-    # (-0.25, 0.75).
-    kind_0, kind_1 = [0.0, 0.0, 0.5, 0.25, 1.0, 0.5, 0.125, 0.625], [0.0, 0.0, 0.0, 0.0, 1.0, -0.5, -0.25, 0.75]
-    torch.testing.assert_close(memory.whole, torch.tensor([[0.0, 0.0, 0.25, 0.125, 1.5, -0.25, -0.1875, 1.0625]]))
-    torch.testing.assert_close(memory.counts, torch.tensor([[kind_0, kind_1]]))
+        users.update(memory, step, items, torch.tensor([item]), torch.tensor([response]))
+    # A click surprises by (0.75, -0.25), an order by (-0.25, 0.75). Kind 0 is as it was after its last impression, at
+    # step 2; kind 1 has seen the order of item 1. Of all kinds: a quarter of the click, half of the first order.
+    kind_0, kind_1 = [0.5, 0.5, 0.125, 0.625], [0.0, -0.5, -0.25, 0.75]
+    torch.testing.assert_close(memory.whole, torch.tensor([[0.25 - 0.5, 0.25, -0.1875, 1.0625]]))
+    torch.testing.assert_close(memory.kinds, torch.tensor([[kind_0, kind_1]]))
     assert memory.written.tolist() == [[2, 3]]
     # Read at step 4, two impressions after kind 0 was last written.
     read = users.read(memory, items.kind[:1], torch.tensor([4]))
-    torch.testing.assert_close(read.own, torch.tensor([kind_0]) / 4)
+    torch.testing.assert_close(read.seen, torch.cat([torch.tensor([kind_0]) / 4, memory.whole], 1))
+
+
+def test_a_model_is_not_surprised_on_average_by_sessions_of_its_own_making(embeddings):
+    """Whatever is shown: here each user sees, of all items, the one that the model thinks most likely to be clicked."""
+    model = model_of()
+    users, size, length = Recurrence(model, steps=40), 4000, 40
+    catalogue = users.items(model.encode(embeddings))
+    memory = nothing_seen(users, catalogue, size)
+    generator = torch.Generator().manual_seed(4)
+    total = torch.zeros(size, R)
+    for step in range(length):
+        probs = users.all_logits(memory, step, catalogue.kind, catalogue.hidden).softmax(-1)  # (size, ITEMS, R)
+        best = probs[..., CLICK].argmax(1)
+        probs = probs[range(size), best]
+        responses = torch.multinomial(probs, 1, generator=generator).squeeze(1)
+        total += torch.nn.functional.one_hot(responses, R) - on_grid(probs)
+        users.update(memory, step, catalogue, best, responses)
+    standard_error = total.std(0) / size**0.5
+    assert bool((total.mean(0).abs() < 3 * standard_error).all()) and float(standard_error.max()) < 0.1
 
 
 def test_the_border_between_visits_leaves_a_share(embeddings):
@@ -131,7 +147,7 @@ def test_the_border_between_visits_leaves_a_share(embeddings):
     for logit in (20.0, 0.0):  # all is kept, half is kept
         model.carry_logits.fill_(logit)
         users = Recurrence(model, steps=1)
-        kept.append(users.replay(users.items(codes), shown, responses).counts)
+        kept.append(users.replay(users.items(codes), shown, responses).kinds)
     assert float(kept[0].abs().sum()) > 0
     torch.testing.assert_close(kept[1], kept[0] / 2)
 
@@ -141,15 +157,6 @@ def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddin
     torch.testing.assert_close(codes.kinds.sum(-1), torch.ones(ITEMS))
     assert codes.values.shape == (ITEMS, model_of().config.values + 1) and bool((codes.values[:, 0] == 1).all())
     assert float(codes.values.abs().max()) <= 1.0
-
-
-def test_counts_beyond_the_limits_are_cut(embeddings):
-    model = model_of()
-    users, catalogue, memory = memory_of(model, embeddings)
-    more = Memory(memory.whole + 50.0, memory.counts + 50.0, memory.written)
-    still_more = Memory(memory.whole + 80.0, memory.counts + 80.0, memory.written)
-    assert torch.equal(users.all_logits(more, 3, catalogue), users.all_logits(still_more, 3, catalogue))
-    assert not torch.equal(users.all_logits(more, 3, catalogue), users.all_logits(memory, 3, catalogue))
 
 
 def test_an_item_is_of_its_most_likely_kind_and_learns_as_if_it_were_of_all(embeddings):
@@ -183,14 +190,14 @@ def test_kinds_begin_where_the_mean_of_a_category_is_nearest():
 def test_calibration_scales_then_shifts(embeddings):
     model = model_of()
     _, catalogue, memory = memory_of(model, embeddings)
-    calibrated = Recurrence(model, steps=4).all_logits(memory, 3, catalogue)
+    calibrated = Recurrence(model, steps=4).all_logits(memory, 3, catalogue.kind, catalogue.hidden)
     model.logit_scale.fill_(1.0)
     model.logit_shift.zero_()
-    expected = Recurrence(model, steps=4).all_logits(memory, 3, catalogue) * 1.3 + torch.tensor([0.2, -0.1, -0.4])
-    torch.testing.assert_close(calibrated, expected)
+    raw = Recurrence(model, steps=4).all_logits(memory, 3, catalogue.kind, catalogue.hidden)
+    torch.testing.assert_close(calibrated, raw * 1.3 + torch.tensor([0.2, -0.1, -0.4]))
 
 
-@pytest.mark.parametrize("field", ["embedding_dim", "kinds", "hidden", "item_features"])
+@pytest.mark.parametrize("field", ["embedding_dim", "kinds", "traces", "hidden", "item_features"])
 def test_sizes_below_one_are_refused(field):
     with pytest.raises(ValueError, match=f"response model {field}: got 0, allowed 1 or more"):
         ResponseConfig(**{field: 0})

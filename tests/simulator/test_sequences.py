@@ -67,7 +67,7 @@ def test_cuts_hold_every_session_once_and_stay_within_the_size():
         assert sorted(np.concatenate(parts).tolist()) == list(range(300))
         for part in parts:
             widest = lengths[part].max() + VISIT_WIDTH
-            assert len(part) == 1 or len(part) * widest * max(widest, 60) <= 2000 * 60
+            assert len(part) == 1 or len(part) * widest <= 2000
 
 
 def test_item_counts(three):

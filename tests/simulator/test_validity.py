@@ -41,9 +41,10 @@ def test_predictions_are_those_of_the_recurrence():
         catalogue = users.items(simulator.codes)
         memory = users.replay(catalogue, visits.items, visits.responses)
         for step, place in enumerate(range(*sequences.offsets[session : session + 2])):
-            item = catalogue[torch.tensor([int(sequences.items[place])])]
-            expected.append(torch.softmax(users.all_logits(memory, step, item)[0, 0], -1).numpy())
-            users.update(memory, step, item, torch.tensor([int(sequences.responses[place])]))
+            item, response = (torch.tensor([int(part[place])]) for part in (sequences.items, sequences.responses))
+            logits = users.all_logits(memory, step, catalogue.kind[item], catalogue.hidden[item])[0, 0]
+            expected.append(torch.softmax(logits, -1).numpy())
+            users.update(memory, step, catalogue, item, response)
     np.testing.assert_allclose(in_log_order(predictions, predictions.probs), np.stack(expected), atol=1e-5)
     np.testing.assert_array_equal(in_log_order(predictions, predictions.item), sequences.items)
     np.testing.assert_array_equal(in_log_order(predictions, predictions.response), sequences.responses)

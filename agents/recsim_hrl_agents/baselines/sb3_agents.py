@@ -38,11 +38,11 @@ class DQNConfig:
 
     learning_rate: float = 1e-3
     """Adam step size."""
-    gamma: float = 0.5
+    gamma: float = 0.8
     """Discount of one step."""
     buffer_size: int = 100_000
     """Transitions kept for replay."""
-    batch_size: int = 512
+    batch_size: int = 128
     """Transitions per gradient update."""
     learning_starts: int = 2_000
     """Environment steps before learning starts."""
@@ -52,11 +52,11 @@ class DQNConfig:
     """Gradient updates each time."""
     target_update_interval: int = 5_000
     """Environment steps between copies of the network to the target network."""
-    exploration_fraction: float = 0.6
+    exploration_fraction: float = 0.3
     """Share of the training over which epsilon falls from 1 to ``exploration_final_eps``."""
     exploration_final_eps: float = 0.05
     """Share of random items afterwards."""
-    net_arch: tuple[int, ...] = (64,)
+    net_arch: tuple[int, ...] = (128, 128)
     """Hidden layers."""
 
 
@@ -64,7 +64,7 @@ class DQNConfig:
 class PPOConfig:
     """Settings of SB3's PPO (embedding or item actions); names are SB3's."""
 
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-4
     """Adam step size."""
     gamma: float = 0.98
     """Discount of one step."""
@@ -92,7 +92,7 @@ class PPOConfig:
 class TD3Config:
     """Settings of SB3's TD3 (embedding actions); names are SB3's."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     """Adam step size."""
     gamma: float = 0.98
     """Discount of one step."""
@@ -100,15 +100,15 @@ class TD3Config:
     """Share of the networks that the target networks take over at each update."""
     buffer_size: int = 100_000
     """Transitions kept for replay."""
-    batch_size: int = 128
+    batch_size: int = 256
     """Transitions per gradient update."""
     learning_starts: int = 2_000
     """Environment steps of uniformly random actions before learning starts."""
     train_freq: int = 1
     """Steps of all sub-environments between gradient updates."""
-    gradient_steps: int = 2
+    gradient_steps: int = 4
     """Gradient updates each time."""
-    action_noise: float = 0.5
+    action_noise: float = 0.2
     """Standard deviation of the noise on actions scaled to [-1, 1]."""
     noise_theta: float = 0.15
     """How fast the Ornstein-Uhlenbeck noise forgets, per step; 1 draws each step anew. Orders need several like items
