@@ -10,6 +10,7 @@ and how far the table is complete, is told in docs/agents/index.md.
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -115,7 +116,7 @@ class TuningConfig:
     """Items shown when a trial is judged: 256 short or 64 long sessions."""
     logs: Path = Path("runs/logs")
     """Where the log that greedy learns from is kept."""
-    workers: int = 1
+    workers: int = os.cpu_count() or 1
     """Processes."""
 
 
