@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recsim_hrl import random
 from recsim_hrl.simulator.recurrence import Memory, Read, Recurrence
-from recsim_hrl.simulator.response import PROBABILITY_GRID
+from recsim_hrl.simulator.response import PROBABILITY_GRID, on_grid
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
 
@@ -169,7 +169,7 @@ class SessionCore:
         self.model = Recurrence(simulator.model, config.session_length, torch.float32, device)
         self._exact_model = Recurrence(simulator.model, config.session_length, torch.float64, device)
         self._items = self.model.items(codes)  # (C, ...)
-        self._exact_hidden = self._exact_model.items(codes).hidden  # (C, hidden)
+        self._exact_hidden = self._exact_model.hidden_share(codes)  # (C, hidden)
         start = simulator.memories
         self._start = Memory(*(part.to(device) for part in (start.whole, start.kinds, start.written)))  # (U, ...)
         embeddings = catalogue.embeddings.to(device)
@@ -305,14 +305,13 @@ class SessionCore:
         read = self.model.read(state.memory, self._items.kind.index_select(0, chosen), state.step)
         logits = self.model.logits(read.seen, self._items.hidden.index_select(0, chosen))  # (R, B)
         probs = logits.softmax(0)  # (R, B)
-        steps = probs * PROBABILITY_GRID
-        expected = steps.round()
-        close = (steps.sub_(expected).abs_() > 0.5 - CLOSE_EDGE).any(0)  # (B,)
+        expected = on_grid(probs)  # (R, B)
+        close = ((probs - expected).abs_() > (0.5 - CLOSE_EDGE) / PROBABILITY_GRID).any(0)  # (B,)
         if bool(close.any()):
             rows = close.nonzero().squeeze(1)  # (b,)
             exact = self._exact_logits(read, chosen, rows).softmax(0)  # (R, b)
-            expected.index_copy_(1, rows, (exact * PROBABILITY_GRID).round().to(expected))
-        return Forecast(read, logits, probs, expected.div_(PROBABILITY_GRID))
+            expected.index_copy_(1, rows, on_grid(exact).to(expected))
+        return Forecast(read, logits, probs, expected)
 
     def _exact_logits(self, read: Read, chosen: Tensor, rows: Tensor) -> Tensor:
         """(R, b) in float64, of the users at ``rows`` (b,)."""

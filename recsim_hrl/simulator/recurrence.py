@@ -101,12 +101,16 @@ class Recurrence:
 
     def items(self, codes: ItemCodes) -> Items:
         """Items with ``codes``."""
-        hidden = codes.features.to(self._read) @ self._item[0] + self._item[1]  # (I, hidden)
+        hidden = self.hidden_share(codes)  # (I, hidden)
         # Summed in one order for every item, so that an item's marks do not depend on the others.
         write = self._write.unflatten(0, (R, -1))  # (R, 1 + V, 2 learned)
         parts = [value.view(-1, 1, 1) * write[:, v] for v, value in enumerate(codes.values.to(write).unbind(-1))]
         marks = sum(parts).to(self.dtype)  # (I, R, 2 learned)
         return Items(codes.kinds.argmax(-1).to(hidden.device), hidden, marks.flatten(0, 1))
+
+    def hidden_share(self, codes: ItemCodes) -> Tensor:
+        """(I, hidden) the share of the first hidden layer that items with ``codes`` have of their own."""
+        return codes.features.to(self._read) @ self._item[0] + self._item[1]
 
     def replay(self, items: Items, shown: Tensor, responses: Tensor) -> Memory:
         """Memory of users at the start of a visit (step 0), after the visit before; there are no surprises in it.

@@ -250,8 +250,9 @@ class _Fading:
         places = torch.arange(border, device=kinds.device)  # (c,)
         age = places.unsqueeze(1) - places - 1  # (c, c): impressions strictly between
         fading = torch.where(age >= 0, decays.view(-1, 1, 1) ** age.clamp_min(0), 0.0)  # (H, c, c)
-        same_kind = self.kinds @ self.kinds.transpose(2, 3)  # (B, n, c, c)
-        self.within = fading if kinds.shape[2] == 1 else same_kind.unsqueeze(2) * fading  # (B, n, H, c, c)
+        self.within = fading  # (H, c, c), or (B, n, H, c, c) where kinds differ
+        if kinds.shape[2] > 1:
+            self.within = (self.kinds @ self.kinds.transpose(2, 3)).unsqueeze(2) * fading
         self.at_end = decays ** (border - 1 - places).unsqueeze(1)  # (c, H) what the chunk's end finds of a place
         self.since = decays ** places.unsqueeze(1)  # (c, H) what a place finds of the chunk before
 
