@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,18 +133,20 @@ class Fit:
     """Where `--split both` puts the two halves of the log; OUT-log without."""
     name: str | None = None
     """Name of the simulator; the folder's without."""
+    processes: Literal[1, 2] = 2 if (os.cpu_count() or 1) > 1 else 1
+    """Processes that share the work; the simulator is the same."""
     config: OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
 
     def run(self) -> None:
         log, name = InteractionLog.open(self.log), self.name or self.out.resolve().name
         if self.split == "none":
-            fit_simulator(log, self.out, self.config, name, tqdm.write)
+            fit_simulator(log, self.out, self.config, name, tqdm.write, self.processes)
             print(f"wrote {self.out}; see `recsim-hrl inspect {self.out}`")
             return
         halves = self.halves or self.out.with_name(f"{self.out.name}-log")
         for side, part in zip(SPLITS, split_by_time(log, halves), strict=True):
             print(f"{side}: {part.rows:,} impressions")
-            fit_simulator(part, self.out / side, self.config, f"{name}-{side}", tqdm.write)
+            fit_simulator(part, self.out / side, self.config, f"{name}-{side}", tqdm.write, self.processes)
         print(f"wrote {self.out}; hold it against the other half of the log with")
         print(f"  recsim-hrl evaluate {self.out} --log {halves / 'test'} --out {self.out}-validity")
 
@@ -207,9 +210,8 @@ _CLASSES = {
 def run(command: str, arguments: Sequence[str]) -> None:
     """Run ``command`` with its ``arguments``; exits with status 2 where they cannot be understood."""
     chosen = tyro.cli(_CLASSES[command], prog=f"recsim-hrl {command}", args=list(arguments))
-    if not isinstance(chosen, Fit):
-        # Small tensors: a second thread only waits, for minutes where another program holds the other core.
-        torch.set_num_threads(1)
+    # Small tensors: a second thread only waits, for minutes where another program holds the other core.
+    torch.set_num_threads(1)
     chosen.run()
 
 

@@ -21,6 +21,12 @@ class ItemTable(nn.Module):
         self._observation = observation
         table = np.concatenate([np.zeros_like(embeddings[:1]), embeddings])  # (I + 1, D), row 0 is the empty place
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
+        self.register_buffer("with_presence", _with_presence(self.table), persistent=False)  # (I + 1, D + 1)
+
+    @property
+    def reads_ids(self) -> bool:
+        """Whether observations hold item ids."""
+        return self._observation == "item_ids"
 
     def items(self, index: np.ndarray) -> Tensor:
         """(B, D) embeddings of catalogue indices (B,)."""
@@ -31,7 +37,7 @@ class ItemTable(nn.Module):
         windows = {}
         for key in keys:
             values = torch.as_tensor(observations[key])
-            windows[key] = self.table[values.long()] if self._observation == "item_ids" else values.float()
+            windows[key] = self.table[values.long()] if self.reads_ids else values.float()
         return windows
 
 
@@ -53,13 +59,24 @@ class DecayedMeans(nn.Module):
         weights = 0.5 ** (age / torch.tensor(half_lives).unsqueeze(-1))  # (H, N)
         self.register_buffer("weights", weights / weights.sum(-1, keepdim=True), persistent=False)
 
-    def forward(self, histories: Histories) -> Tensor:
-        """(B, width) means of windows (B, N, D), and how full the windows are."""
-        means = []
-        for key in self.keys:
-            present = (histories[key] != 0).any(-1, keepdim=True).float()  # (B, N, 1)
-            means.append(self.weights @ torch.cat([histories[key], present], -1))  # (B, H, D + 1)
-        return torch.cat(means, 1).flatten(1)
+    def forward(self, items: ItemTable, observations: dict[str, np.ndarray] | Histories) -> Tensor:
+        """(B, width) means of the windows in ``observations``, and how full the windows are."""
+        if not items.reads_ids:
+            histories = items(observations, self.keys)
+            return torch.cat([self.weights @ _with_presence(histories[key]) for key in self.keys], 1).flatten(1)
+        # Summed straight from the table, without the windows (B, N, D): a sixth of the time.
+        ids = torch.stack([torch.as_tensor(observations[key]).long() for key in self.keys], 1)  # (B, keys, N)
+        rows, table = ids.flatten(0, 1), items.with_presence
+        means = [
+            nn.functional.embedding_bag(rows, table, mode="sum", per_sample_weights=weights.expand(rows.shape))
+            for weights in self.weights
+        ]  # H of (B keys, D + 1)
+        return torch.stack(means, 1).view(len(ids), -1)
+
+
+def _with_presence(embeddings: Tensor) -> Tensor:
+    """(..., D + 1) with a last entry of 1 behind every embedding (..., D) that is not an empty place's zeros."""
+    return torch.cat([embeddings, (embeddings != 0).any(-1, keepdim=True).float()], -1)
 
 
 class StateEncoder(nn.Module):

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.simulator.gradients import Gradients, session_loss
 from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
-from recsim_hrl.simulator.sequences import Sequences, SessionBatch, item_counts
+from recsim_hrl.simulator.sequences import Sequences, item_counts
 from recsim_hrl.simulator.store import Simulator, save_simulator
 from recsim_hrl.types import Catalogue
 
@@ -70,13 +71,6 @@ def load_sequences(log: InteractionLog) -> Sequences:
     return Sequences.build(table.item_index, table.response, table.offsets, table.user_ids, times)
 
 
-def session_loss(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
-    """Sum of the negative log-likelihoods of a batch's impressions."""
-    logits = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
-    losses = nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
-    return losses @ batch.weights.flatten()
-
-
 @torch.no_grad()
 def log_loss(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
     """Mean negative log-likelihood per impression of ``sessions``."""
@@ -117,6 +111,7 @@ def fit_response_model(
     config: FitConfig,
     checkpoint: Path | None = None,
     log: Callable[[str], None] = print,
+    processes: int = 1,
 ) -> tuple[ResponseModel, dict]:
     """Fit a response model; returns it in evaluation mode with the history of the fit.
 
@@ -126,6 +121,7 @@ def fit_response_model(
         config: How to fit.
         checkpoint: File that the fit resumes from; None for none.
         log: Receives one line per pass.
+        processes: 1 or 2 share the work; see :class:`recsim_hrl.simulator.gradients.Gradients`.
     """
     embeddings = catalogue.embeddings
     training, held = split_sessions(len(sequences), config)
@@ -147,25 +143,26 @@ def fit_response_model(
         best = _Best(state["best_loss"], state["best_model"])
         history, first = state["history"], len(state["history"])
         log(f"resuming after pass {first}")
-    for number in range(first, config.passes):
-        # Asked before a pass and not after it, so that a fit that resumes here stops like one that never paused.
-        if _is_stale(history, config.patience):
-            break
-        train_loss = _one_pass(model.train(), optimizer, scheduler, sequences, embeddings, training, config, number)
-        held_loss = log_loss(model.eval(), embeddings, sequences, held)
-        history.append({"pass": number + 1, "train_log_loss": train_loss, "held_out_log_loss": held_loss})
-        log(f"pass {number + 1}/{config.passes}: log-loss {train_loss:.5f}, held out {held_loss:.5f}")
-        best.offer(held_loss, model)
-        store.save(
-            {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scheduler": scheduler.state_dict(),
-                "best_loss": best.loss,
-                "best_model": best.weights,
-                "history": history,
-            }
-        )
+    with Gradients(model, embeddings, sequences, processes) as gradients:
+        for number in range(first, config.passes):
+            # Asked before a pass and not after it, so that a fit that resumes here stops like one that never paused.
+            if _is_stale(history, config.patience):
+                break
+            train_loss = _one_pass(gradients, optimizer, scheduler, training, config, number)
+            held_loss = log_loss(model.eval(), embeddings, sequences, held)
+            history.append({"pass": number + 1, "train_log_loss": train_loss, "held_out_log_loss": held_loss})
+            log(f"pass {number + 1}/{config.passes}: log-loss {train_loss:.5f}, held out {held_loss:.5f}")
+            best.offer(held_loss, model)
+            store.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "scheduler": scheduler.state_dict(),
+                    "best_loss": best.loss,
+                    "best_model": best.weights,
+                    "history": history,
+                }
+            )
     model.load_state_dict(best.weights)
     model.eval().requires_grad_(False)
     calibrate(model, embeddings, sequences, held)
@@ -213,22 +210,18 @@ def _one_cycle(total: int) -> Callable[[int], float]:
     return share
 
 
-def _one_pass(model, optimizer, scheduler, sequences, embeddings, training, config, number) -> float:
-    generator = np.random.default_rng((config.seed, number))
-    total, count = 0.0, 0.0
-    impressions = int(sequences.lengths[training].sum())
+def _one_pass(gradients, optimizer, scheduler, training, config, number) -> float:
+    gradients.model.train()
+    sequences, generator = gradients.sequences, np.random.default_rng((config.seed, number))
+    total, impressions = 0.0, int(sequences.lengths[training].sum())
     with tqdm(total=impressions, desc=f"pass {number + 1}", unit_scale=True, disable=None, leave=False) as bar:
-        for batch in sequences.batches(training, config.batch, generator):
-            weight = float(batch.weights.sum())
-            loss = session_loss(model, embeddings, batch)
-            optimizer.zero_grad(set_to_none=True)
-            (loss / weight).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for sessions in sequences.cuts(training, config.batch, generator):
+            total += gradients.descend(sessions)
+            nn.utils.clip_grad_norm_(gradients.parameters, 1.0)
             optimizer.step()
             scheduler.step()
-            total, count = total + float(loss.detach()), count + weight
-            bar.update(int(weight))
-    return total / count
+            bar.update(int(sequences.lengths[sessions].sum()))
+    return total / impressions
 
 
 CALIBRATION_ROUNDS = 3
@@ -281,14 +274,15 @@ def fit_simulator(
     config: FitConfig | None = None,
     name: str | None = None,
     report: Callable[[str], None] = print,
+    processes: int = 1,
 ) -> Simulator:
-    """Fit a simulator to ``log`` and write it to the folder ``path``."""
+    """Fit a simulator to ``log`` and write it to the folder ``path``; 1 or 2 processes find the same."""
     config, path = config or FitConfig(), Path(path)
     sequences = load_sequences(log)
     catalogue = log.items
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.name}.fit")
-    model, history = fit_response_model(sequences, catalogue, config, checkpoint, report)
+    model, history = fit_response_model(sequences, catalogue, config, checkpoint, report, processes)
     generator = np.random.default_rng((config.seed, 1))
     pool = np.sort(generator.permutation(len(sequences))[: config.pool])
     # A generator of its own: simulators fitted with one seed on halves of a log offer the same candidates, whatever

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from recsim_hrl_agents.networks import Actor, Critic, DecayedMeans, ItemTable, StateEncoder, soft_update
 
@@ -75,12 +76,23 @@ def test_soft_update():
     assert target.weight.item() == 1.5
 
 
-def test_decayed_means_by_hand():
+@pytest.mark.parametrize("observation", ["item_ids", "embeddings"])
+def test_decayed_means_by_hand(observation):
+    items = ItemTable(np.array([[7.0, 14.0], [0.0, 7.0]], np.float32), observation)
     means = DecayedMeans(("clicked",), embedding_dim=2, history=3, half_lives=(1.0, 2.0))
-    window = torch.tensor([[[0.0, 0.0], [7.0, 14.0], [0.0, 7.0]]])  # empty, then two items
+    window = torch.tensor([[0, 1, 2]])  # empty, then two items
+    if not items.reads_ids:
+        window = items.table[window]
     half_one = [7 * 2 / 7, (14 * 2 + 7 * 4) / 7, 6 / 7]  # weights 1, 2, 4 over 7; the last number is how full it is
     root = 2**0.5
     total = 1 + root + 2
     half_two = [7 * root / total, (14 * root + 7 * 2) / total, (root + 2) / total]
     assert means.width == 6
-    np.testing.assert_allclose(means({"clicked": window})[0].numpy(), half_one + half_two, rtol=1e-6)
+    np.testing.assert_allclose(means(items, {"clicked": window})[0].numpy(), half_one + half_two, rtol=1e-6)
+
+
+def test_decayed_means_are_in_the_order_of_the_histories():
+    items = ItemTable(np.array([[1.0], [10.0]], np.float32), "item_ids")
+    means = DecayedMeans(("browsed", "clicked"), embedding_dim=1, history=1, half_lives=(1.0,))
+    found = means(items, {"browsed": np.array([[2], [1]]), "clicked": np.array([[0], [2]])})
+    assert found.tolist() == [[10.0, 1.0, 0.0, 0.0], [1.0, 1.0, 10.0, 1.0]]

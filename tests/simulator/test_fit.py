@@ -17,6 +17,8 @@ from recsim_hrl.simulator.fit import (
     log_loss,
     split_sessions,
 )
+from recsim_hrl.simulator.gradients import Gradients, session_loss
+from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import load_simulator
 from recsim_hrl.types import Catalogue
@@ -246,3 +248,38 @@ def test_simulators_of_one_seed_offer_the_same_candidates(tmp_path):
 def test_impossible_settings(fields, message):
     with pytest.raises(ValueError, match=message):
         FitConfig(**fields)
+
+
+def test_two_processes_fit_the_same_model_as_one():
+    sequences, embeddings = toy(60)
+    one, history = fit_response_model(sequences, catalogue_of(embeddings), SMALL, log=quiet)
+    two, same_history = fit_response_model(sequences, catalogue_of(embeddings), SMALL, log=quiet, processes=2)
+    assert history == same_history
+    for name, value in one.state_dict().items():
+        assert torch.equal(two.state_dict()[name], value), name
+
+
+def test_the_gradient_of_two_halves_is_that_of_the_batch():
+    sequences, embeddings = toy(60)
+    model = ResponseModel(ResponseConfig(embedding_dim=embeddings.shape[1], kinds=3, hidden=8)).train()
+    sessions = np.arange(7)
+    loss = session_loss(model, embeddings, sequences.batch(sessions))
+    (loss / int(sequences.lengths[sessions].sum())).backward()
+    whole = [parameter.grad.clone() for parameter in model.parameters()]
+    with Gradients(model, embeddings, sequences) as gradients:
+        assert gradients.descend(sessions) == pytest.approx(float(loss.detach()), rel=1e-5)
+        assert gradients.descend(sessions[:1]) > 0  # one session: the second half is empty
+        gradients.descend(sessions)
+    for parameter, gradient in zip(model.parameters(), whole, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_a_second_process_that_ends_is_named():
+    sequences, embeddings = toy(60)
+    model = ResponseModel(ResponseConfig(embedding_dim=embeddings.shape[1], kinds=3, hidden=8)).train()
+    with Gradients(model, embeddings, sequences, processes=2) as gradients:
+        gradients.descend(np.arange(4))
+        gradients._process.kill()
+        gradients._process.join()
+        with pytest.raises(RuntimeError, match="the second process has ended"):
+            gradients.descend(np.arange(4))

@@ -135,7 +135,7 @@ class Greedy(Agent):
         return self._report(table, windows, log, learned, kept if len(kept) else learned)
 
     def _log_loss(self, table: ItemTable, windows: Windows, log: LoggedSessions, rows: np.ndarray) -> Tensor:
-        reads = self.ranker.read(table(windows.take(rows), HISTORIES))  # (S, reads)
+        reads = self.ranker.read(table, windows.take(rows))  # (S, reads)
         items = self.ranker.encode(table.items(log.item_index[rows].astype(np.int64)))  # each (S, hidden)
         logits = self.ranker(reads, items)  # (S, R)
         return torch.nn.functional.cross_entropy(logits, torch.from_numpy(log.response[rows].astype(np.int64)))
@@ -160,7 +160,7 @@ class Greedy(Agent):
         if not self._fitted:
             raise ValueError("agent greedy: got no log yet, allowed after fit(log); call fit or load a saved agent")
         self._shown.fit_batch(len(observations[HISTORIES[0]]))
-        reads = self.ranker.read(self._items(observations, HISTORIES))  # (B, reads)
+        reads = self.ranker.read(self._items, observations)  # (B, reads)
         items = self.ranker.encode(self._candidates)  # each (C, hidden)
         scores = [self._predicted_rewards(block, items) for block in reads.split(USERS_PER_BLOCK)]  # each (b, C)
         return self.market.item_actions(self._shown.best(torch.cat(scores).numpy()))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.shown import ShownItems
+from recsim_hrl_agents.draws import SessionDraws
 from recsim_hrl_agents.market import Market
 
 
@@ -25,26 +26,18 @@ class RandomAgent(Agent):
     def __init__(self, market: Market, config: RandomConfig | None = None, seed: int = 0) -> None:
         super().__init__(market, config or RandomConfig(), seed)
         self._shown = ShownItems(len(market.candidates))
-        self._rng = np.random.default_rng(seed)
-        self._session_rngs: list[np.random.Generator] | None = None
+        self._draws = SessionDraws(seed)
 
     def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """See :meth:`Agent.begin`; with ``seeds`` each session draws from a generator of its own."""
         self._shown.begin(starting)
-        if seeds is not None:
-            self._session_rngs = [np.random.default_rng((self.seed, seed)) for seed in seeds.tolist()]
-        elif starting.all():
-            self._session_rngs = None
+        self._draws.begin(starting, seeds)
 
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
         size = len(observations["browsed"])
         self._shown.fit_batch(size)
-        candidates = len(self.market.candidates)
-        if self._session_rngs is None:
-            scores = self._rng.random((size, candidates), np.float32)  # (B, C)
-        else:
-            scores = np.stack([rng.random(candidates, np.float32) for rng in self._session_rngs])  # (B, C)
+        scores = self._draws.uniform(size, len(self.market.candidates))  # (B, C)
         return self.market.item_actions(self._shown.best(scores))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """DQN, PPO and TD3 of stable-baselines3, unmodified, through their public API, as agents of this package."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -16,11 +16,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.dqn.policies import QNetwork
+from torch import Tensor, nn
 
 from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
+from recsim_hrl_agents.draws import SessionDraws
 from recsim_hrl_agents.loop import Curve, SessionTotals
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable
@@ -56,8 +58,14 @@ class DQNConfig:
     """Share of the training over which epsilon falls from 1 to ``exploration_final_eps``."""
     exploration_final_eps: float = 0.05
     """Share of random items afterwards."""
+    evaluation_eps: float = 0.05
+    """Share of random items when the agent is judged, as where DQN was introduced (Mnih et al., 2015). Histories are
+    short: without chance a policy comes back to the same state, and stays with items that have tired the user."""
     net_arch: tuple[int, ...] = (128, 128)
     """Hidden layers."""
+    item_tower: bool = True
+    """Whether Q values are products of a user's and an item's features, so that what is learned of an item tells of
+    those like it, or outputs of one network, a column per candidate, as SB3 makes them."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +133,44 @@ class HistoryMeans(BaseFeaturesExtractor):
         super().__init__(observation_space, means.width)
         self._items = ItemTable(market.item_embeddings, market.observation)
         self._means = means
+        self.market = market
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(B, features) of item ids (B, N), which SB3 has turned into floats, or of embeddings (B, N, D)."""
-        return self._means(self._items(observations, HISTORIES))
+        return self._means(self._items, observations)
+
+
+class TwoTowers(nn.Module):
+    """Values of all candidates: an item's features times a user's, plus the user's and the item's own.
+
+    Args:
+        width: Features of a user.
+        candidates: (C, D) embeddings.
+        hidden: Hidden layers of the user's tower; the last is as wide as the item's.
+    """
+
+    def __init__(self, width: int, candidates: Tensor, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("candidates", candidates, persistent=False)
+        self.user = nn.Sequential(*create_mlp(width, hidden[-1] + 1, list(hidden)))
+        self.item = nn.Sequential(*create_mlp(candidates.shape[1], hidden[-1] + 1, [hidden[-1]]))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C) of users with ``features`` (B, width)."""
+        user, item = self.user(features), self.item(self.candidates)  # (B, E + 1), (C, E + 1)
+        own = user[:, -1:] + item[:, -1]  # (B, C)
+        return torch.addmm(own, user[:, :-1], item[:, :-1].T, alpha=(user.shape[1] - 1) ** -0.5)
+
+
+class TwoTowerDQNPolicy(dqn.MultiInputPolicy):
+    """SB3's policy with :class:`TwoTowers` in place of a column per candidate."""
+
+    def make_q_net(self) -> QNetwork:
+        """Online and target network; see SB3."""
+        network = super().make_q_net()
+        candidates = torch.from_numpy(network.features_extractor.market.candidate_embeddings)
+        network.q_net = TwoTowers(network.features_dim, candidates, self.net_arch)
+        return network.to(self.device)
 
 
 class SB3Agent(Agent):
@@ -153,12 +195,15 @@ class SB3Agent(Agent):
             )
         with _global_generators_kept():
             torch.manual_seed(seed)
-            self.policy = self.policy_class(
+            self.policy = self._policy_class()(
                 market.observation_space,
                 market.action_space,
                 lambda _: self.config.learning_rate,
                 **self._policy_alone(),
             )
+
+    def _policy_class(self) -> type[BasePolicy]:
+        return self.policy_class
 
     def _settings(self) -> dict[str, Any]:
         """Arguments of the algorithm."""
@@ -183,7 +228,7 @@ class SB3Agent(Agent):
         vec_env = NativeVecEnv(env)
         with _global_generators_kept():
             model = self.algorithm(
-                "MultiInputPolicy",
+                self._policy_class(),
                 vec_env,
                 policy_kwargs=self._policy(),
                 seed=self.seed,
@@ -257,6 +302,29 @@ class DQNAgent(SB3Agent):
     algorithm = DQN
     policy_class = dqn.MultiInputPolicy
     action = "item"
+
+    def _policy_class(self) -> type[BasePolicy]:
+        return TwoTowerDQNPolicy if self.config.item_tower else self.policy_class
+
+    def __init__(self, market: Market, config: DQNConfig | None = None, seed: int = 0) -> None:
+        super().__init__(market, config, seed)
+        self._draws = SessionDraws(seed)
+
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """See :meth:`Agent.begin`."""
+        self._draws.begin(starting, seeds)
+
+    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+        """See :meth:`Agent.act`; of every ``1 / evaluation_eps`` items one is drawn uniformly."""
+        best = super().act(observations, explore=explore)  # (B,)
+        chance, which = self._draws.uniform(len(best), 2).T  # (B,) each
+        drawn = (which.astype(np.float64) * len(self.market.candidates)).astype(best.dtype)  # (B,)
+        return np.where(chance < self.config.evaluation_eps, drawn, best)
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        del settings["item_tower"], settings["evaluation_eps"]
+        return settings
 
 
 class PPOAgent(SB3Agent):

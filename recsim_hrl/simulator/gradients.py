@@ -1,0 +1,119 @@
+"""Gradients of a fit, found in two halves of each batch that a second process can share.
+
+The tensors of a batch are small: a second thread inside each operation mostly waits, a second process does not. Every
+batch is cut in the same two halves whether one process takes both or two take one each, so the fitted model is the
+same bit for bit.
+"""
+
+import signal
+from dataclasses import asdict
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
+from recsim_hrl.simulator.sequences import Sequences, SessionBatch
+
+PROCESSES = (1, 2)
+
+
+def session_loss(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
+    """Sum of the negative log-likelihoods of a batch's impressions."""
+    logits = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
+    losses = nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    return losses @ batch.weights.flatten()
+
+
+class Gradients:
+    """Finds the gradients of a model's losses; a context manager, as it may hold a process.
+
+    Args:
+        model: Its parameters receive the gradients.
+        embeddings: (I, D) of the catalogue.
+        sequences: The sessions.
+        processes: 1 or 2. With 2, a script that fits must do so under ``if __name__ == "__main__":``.
+    """
+
+    def __init__(self, model: ResponseModel, embeddings: Tensor, sequences: Sequences, processes: int = 1) -> None:
+        if processes not in PROCESSES:
+            raise ValueError(f"fit processes: got {processes}, allowed 1 or 2")
+        self.model, self.embeddings, self.sequences = model, embeddings, sequences
+        self.parameters = list(model.parameters())
+        self._helper: Connection | None = None
+        self._threads = torch.get_num_threads()
+        if processes == 2:
+            self._begin_helper()
+
+    def _begin_helper(self) -> None:
+        context = get_context("spawn")
+        self._helper, other = context.Pipe()
+        arguments = (other, asdict(self.model.config), self.embeddings.numpy(), self.sequences)
+        self._process = context.Process(target=_help, args=arguments, daemon=True)
+        self._process.start()
+        other.close()  # so that the end of the process is the end of the pipe
+
+    def __enter__(self) -> Self:
+        torch.set_num_threads(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self._threads)
+        if self._helper is not None:
+            self._helper.close()  # which ends the process
+            self._process.join()
+
+    def descend(self, sessions: np.ndarray) -> float:
+        """Give the parameters the gradient of the mean loss per impression of ``sessions`` (B,); returns its sum."""
+        shares = sessions[0::2], sessions[1::2]
+        if self._helper is None:
+            found = [_gradient(self.model, self.embeddings, self.sequences, share) for share in shares]
+        else:
+            found = self._in_parallel(shares)
+        (loss, gradient), (other_loss, other_gradient) = found
+        gradient = (gradient + other_gradient) / int(self.sequences.lengths[sessions].sum())
+        sizes = [parameter.numel() for parameter in self.parameters]
+        for parameter, part in zip(self.parameters, torch.from_numpy(gradient).split(sizes), strict=True):
+            parameter.grad = part.view_as(parameter)
+        return loss + other_loss
+
+    def _in_parallel(self, shares: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, np.ndarray]]:
+        weights = nn.utils.parameters_to_vector(self.parameters).detach().numpy()
+        try:
+            self._helper.send((shares[1], weights))
+            mine = _gradient(self.model, self.embeddings, self.sequences, shares[0])
+            return [mine, self._helper.recv()]
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(
+                "fit: the second process has ended, killed or for want of memory; start the fit again, which goes on "
+                "after the last whole pass, or use one process"
+            ) from error
+
+
+def _gradient(
+    model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Sum of the losses of ``sessions`` (B,), and its gradient as one vector."""
+    parameters = list(model.parameters())
+    if len(sessions) == 0:
+        return 0.0, np.zeros(sum(parameter.numel() for parameter in parameters), np.float32)
+    loss = session_loss(model, embeddings, sequences.batch(sessions))
+    gradients = torch.autograd.grad(loss, parameters)
+    return float(loss.detach()), nn.utils.parameters_to_vector(gradients).numpy()
+
+
+def _help(pipe: Connection, config: dict, embeddings: np.ndarray, sequences: Sequences) -> None:
+    """The second process: answers with the gradient of what it is sent, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, whose end is the end of this one
+    torch.set_num_threads(1)
+    model = ResponseModel(ResponseConfig(**config)).train()
+    while True:
+        try:
+            sessions, weights = pipe.recv()
+        except (EOFError, ConnectionError):
+            return
+        nn.utils.vector_to_parameters(torch.from_numpy(weights), model.parameters())
+        pipe.send(_gradient(model, torch.from_numpy(embeddings), sequences, sessions))
