@@ -97,10 +97,10 @@ def _learn(agent: Agent, run: Run, env: VectorEnv, logs: Path) -> list[tuple[int
     if agent.learns_from == "log":
         agent.fit(_logged(run, logs, env))
         return []
-    return _train_and_keep_the_best(agent, run, env)
+    return train_and_keep_the_best(agent, run, env)
 
 
-def _train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tuple[int, float]]:
+def train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tuple[int, float]]:
     """Train, and leave the agent at its best checkpoint: what it learns last is not always what it learned best.
 
     Checkpoints are judged without exploring, on the train simulator and on users apart from all others. The same for

@@ -2,10 +2,12 @@
 
     python -m benchmarks.tuning
 
-Learns and judges on the ``train`` simulator alone, on users that no benchmark run meets, one seed per trial. A trial
-is played in short and in long sessions; the best settings are those with the best mean of both, each relative to the
-best trial of the same agent there. Stop it whenever you like: finished trials are not repeated. What else was tried,
-and how far the table is complete, is told in docs/agents/index.md.
+Learns and judges on the ``train`` simulator alone, on users that no benchmark run meets, in short and in long
+sessions, each trial as a benchmark run is done: the best checkpoint is kept. In the first round every setting is tried
+once; in the second the two best settings of each agent are tried twice more, from other seeds. The winner is the one
+of the two with the best mean over all three seeds and both tasks, each relative to the better of the two there. Stop
+it whenever you like: finished trials are not repeated. Where the settings that are tried come from is told in
+docs/agents/index.md.
 """
 
 import dataclasses
@@ -20,18 +22,19 @@ from typing import Any
 
 import torch
 import tyro
-from recsim_hrl_agents import LoggedSessions, evaluate, make_agent, train
+from recsim_hrl_agents import LoggedSessions, evaluate, make_agent
 
 from benchmarks.aggregate import read_csv, write_csv
 from benchmarks.records import simulator_fingerprint
 from benchmarks.tasks import Entry, Run, Task, make_preset, training_log
-from benchmarks.training import make_env
+from benchmarks.training import make_env, train_and_keep_the_best
 from recsim_hrl.data.log import InteractionLog
 
 COLUMNS = (
     "agent",
     "trial",
     "task",
+    "seed",
     "steps",
     "settings",
     "total_reward",
@@ -40,20 +43,22 @@ COLUMNS = (
     "cpu_seconds",
     "simulator",
 )
-SEED = 90
-"""Run seed of every trial; benchmark runs count from 0."""
+SEEDS = (90, 91, 92)
+"""Run seeds of a trial, the first one in the first round; benchmark runs count from 0."""
+FINALISTS = 2
+"""Settings of an agent that reach the second round."""
 EVALUATION_SEED = 50_000_000
 """Of the first user that a trial is judged on."""
+
+TASKS = ["long", "short"]
 
 # Every trial names all that any trial of its agent varies: the table decides the defaults, so it must not rest on them.
 _GREEDY = {"hidden": 32, "learning_rate": 2e-3, "half_lives": (2.0, 8.0), "weight_decay": 1e-4}
 _DDPG = {"n_step": 8, "gamma": 0.95, "gradient_at_item": False, "final_noise": 1.0}
-_DQN = {"learning_rate": 1e-3, "gamma": 0.9, "net_arch": (64,), "batch_size": 512, "exploration_fraction": 0.6}
-_WIDE = {"net_arch": (128, 128), "batch_size": 128, "exploration_fraction": 0.3}
-_PPO = {"learning_rate": 2e-4, "gamma": 0.98, "n_epochs": 5, "batch_size": 1600, "gae_lambda": 0.95}
-_PPO |= {"use_sde": True, "log_std_init": -2.0}
-_TD3 = {"learning_rate": 1e-3, "gamma": 0.98, "noise_theta": 0.15, "action_noise": 0.2}
-_TD3 |= {"gradient_steps": 1, "batch_size": 128}
+_DQN = {"learning_rate": 1e-3, "gamma": 0.9, "exploration_final_eps": 0.05, "evaluation_eps": 0.05}
+_DQN |= {"batch_size": 256, "item_tower": True}
+_PPO = {"learning_rate": 1e-4, "gamma": 0.98, "n_epochs": 5, "net_arch": (128, 128)}
+_TD3 = {"learning_rate": 3e-4, "gamma": 0.98, "action_noise": 0.2, "gradient_steps": 2}
 
 TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     "greedy": (
@@ -73,28 +78,28 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         _DDPG | {"n_step": 16, "gamma": 0.98, "gradient_at_item": True, "final_noise": 0.2},
     ),
     "sb3-dqn": (
-        _DQN | _WIDE | {"learning_rate": 5e-4, "gamma": 0.95},
-        _DQN | _WIDE | {"gamma": 0.8},
         _DQN,
-        _DQN | {"gamma": 0.5},
-        _DQN | {"learning_rate": 2e-3, "net_arch": (32,)},
+        _DQN | {"gamma": 0.8},
         _DQN | {"gamma": 0.95},
+        _DQN | {"learning_rate": 2e-3},
+        _DQN | {"exploration_final_eps": 0.1, "evaluation_eps": 0.1},
+        _DQN | {"gamma": 0.8, "batch_size": 128, "item_tower": False},
     ),
     "sb3-ppo": (
-        _PPO | {"gamma": 0.95, "use_sde": False, "log_std_init": -1.0},
-        _PPO | {"learning_rate": 1e-4},
         _PPO,
-        _PPO | {"gamma": 0.95},
-        _PPO | {"gamma": 0.95, "n_epochs": 10},
+        _PPO | {"learning_rate": 2e-4},
         _PPO | {"learning_rate": 5e-5},
+        _PPO | {"gamma": 0.95},
+        _PPO | {"n_epochs": 10},
+        _PPO | {"net_arch": ()},
     ),
     "sb3-td3": (
-        _TD3 | {"learning_rate": 5e-4, "gamma": 0.95, "noise_theta": 1.0},
         _TD3,
-        _TD3 | {"gamma": 0.95, "gradient_steps": 2, "action_noise": 0.3},
-        _TD3 | {"learning_rate": 3e-4, "gradient_steps": 4, "batch_size": 256},
-        _TD3 | {"learning_rate": 5e-4, "gamma": 0.95, "action_noise": 0.5},
-        _TD3 | {"gradient_steps": 2, "action_noise": 0.5},
+        _TD3 | {"gradient_steps": 4},
+        _TD3 | {"gamma": 0.95},
+        _TD3 | {"gamma": 0.9},
+        _TD3 | {"action_noise": 0.5},
+        _TD3 | {"learning_rate": 1e-3, "gradient_steps": 1},
     ),
 }
 """Settings that were tried, as many for each agent."""
@@ -110,26 +115,28 @@ class TuningConfig:
     """The table; trials that it holds are not repeated."""
     agents: tuple[str, ...] = tuple(TRIALS)
     """Agents to tune."""
-    steps: int = 50_000
+    steps: int = 51_200
     """Environment steps per trial of agents that act; those fitted on a log read ten times as many impressions."""
-    impressions: int = 12_800
-    """Items shown when a trial is judged: 256 short or 64 long sessions."""
+    impressions: int = 25_600
+    """Items shown when a trial is judged: 512 short or 128 long sessions."""
     logs: Path = Path("runs/logs")
     """Where the log that greedy learns from is kept."""
     workers: int = os.cpu_count() or 1
     """Processes."""
 
 
-def trial_runs(config: TuningConfig) -> list[tuple[int, Run]]:
-    """(trial, run) of everything that ``config`` asks for."""
+def trial_runs(config: TuningConfig, rows: Sequence[Sequence[str]] = ()) -> list[tuple[int, Run]]:
+    """(trial, run) of all that is to be run, given the ``rows`` that are there: the first round, or also the second."""
     tasks = [dataclasses.replace(task, simulator=config.simulator) for task in make_preset("full").tasks]
+    second_round = finalists(rows)
     runs = []
     for agent in config.agents:
         for trial, settings in enumerate(TRIALS[agent]):
             budget = {"impressions": 10 * config.steps} if agent == "greedy" else {}
             action = "item" if agent == "sb3-dqn" else "embedding"
             entry = Entry(agent, config.steps, tuple((settings | budget).items()), action=action)
-            runs += [(trial, Run(task, entry, SEED)) for task in tasks]
+            seeds = SEEDS if trial in second_round.get(agent, ()) else SEEDS[:1]
+            runs += [(trial, Run(task, entry, seed)) for task in tasks for seed in seeds]
     return runs
 
 
@@ -144,7 +151,7 @@ def execute_trial(trial: int, run: Run, config: TuningConfig) -> list[object]:
         if agent.learns_from == "log":
             agent.fit(LoggedSessions.of(InteractionLog.open(_log_of(run.task, config.logs))))
         else:
-            train(agent, env, run.entry.steps, run.training_seed)
+            train_and_keep_the_best(agent, run, env)
         seconds = time.process_time() - started
         sessions = max(1, config.impressions // run.task.session_length)
         outcome = evaluate(agent, env, sessions, EVALUATION_SEED)
@@ -152,7 +159,8 @@ def execute_trial(trial: int, run: Run, config: TuningConfig) -> list[object]:
         env.close()
     rewards = (outcome.total_reward, outcome.click_reward, outcome.order_reward)
     means = [f"{reward.mean():.3f}" for reward in rewards]
-    return [run.entry.agent, trial, run.task.name, run.entry.steps, json.dumps(settings), *means, f"{seconds:.0f}"]
+    about = [run.entry.agent, trial, run.task.name, run.seed, run.entry.steps, json.dumps(settings)]
+    return [*about, *means, f"{seconds:.0f}"]
 
 
 def _log_of(task: Task, logs: Path) -> Path:
@@ -160,21 +168,55 @@ def _log_of(task: Task, logs: Path) -> Path:
     return training_log(dataclasses.replace(task, simulator="default"), logs)
 
 
+def finalists(rows: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """Trials of each agent that reach the second round: the best of the first, once all of it is there."""
+    first = _scores([row for row in rows if int(row[3]) == SEEDS[0]])
+    return {
+        agent: tuple(sorted(scores, key=scores.get, reverse=True)[:FINALISTS])
+        for agent, scores in first.items()
+        if len(scores) == len(TRIALS[agent])
+    }
+
+
 def best_settings(rows: Sequence[Sequence[str]]) -> dict[str, tuple[int, float]]:
-    """Best trial of each agent, and its mean total reward relative to the best trial in each task."""
-    totals: dict[str, dict[str, dict[int, float]]] = {}
-    for agent, trial, task, _, _, total, *_ in rows:
-        totals.setdefault(agent, {}).setdefault(task, {})[int(trial)] = float(total)
-    best = {}
-    for agent, tasks in totals.items():
-        complete = set.intersection(*(set(trials) for trials in tasks.values()))
-        relative = {
-            trial: sum(trials[trial] / max(trials.values()) for trials in tasks.values()) / len(tasks)
-            for trial in sorted(complete)
+    """Best finalist of each agent, and its mean total reward relative to the better finalist in each task."""
+    chosen = finalists(rows)
+    last = _scores([row for row in rows if int(row[1]) in chosen.get(row[0], ())], len(SEEDS))
+    return {agent: max(scores.items(), key=lambda pair: pair[1]) for agent, scores in last.items() if scores}
+
+
+def _scores(rows: Sequence[Sequence[str]], seeds: int = 1) -> dict[str, dict[int, float]]:
+    """Score of each trial of each agent that has all its ``seeds`` in both tasks.
+
+    It is the mean total reward, relative to the best of the agent's trials in each task.
+    """
+    totals: dict[str, dict[int, dict[str, list[float]]]] = {}
+    for agent, trial, task, _, _, _, total, *_ in rows:
+        totals.setdefault(agent, {}).setdefault(int(trial), {}).setdefault(task, []).append(float(total))
+    scores = {}
+    for agent, trials in totals.items():
+        complete = {
+            trial: {task: sum(values) / seeds for task, values in tasks.items()}
+            for trial, tasks in trials.items()
+            if sorted(tasks) == TASKS and all(len(values) == seeds for values in tasks.values())
         }
-        if relative:
-            best[agent] = max(relative.items(), key=lambda pair: pair[1])
-    return best
+        best = {task: max((means[task] for means in complete.values()), default=0.0) for task in TASKS}
+        scores[agent] = {
+            trial: sum(means[task] / best[task] for task in TASKS) / len(TASKS) for trial, means in complete.items()
+        }
+    return scores
+
+
+def _missing(config: TuningConfig, rows: Sequence[Sequence[str]]) -> list[tuple[int, Run]]:
+    """What :func:`trial_runs` asks for and ``rows`` do not hold."""
+    finished = {tuple(row[:6]) for row in rows}
+    return [
+        (trial, run)
+        for trial, run in trial_runs(config, rows)
+        if tuple(map(str, (run.entry.agent, trial, run.task.name, run.seed, run.entry.steps)))
+        + (json.dumps(dict(run.entry.settings)),)
+        not in finished
+    ]
 
 
 def main(config: TuningConfig) -> None:
@@ -185,21 +227,15 @@ def main(config: TuningConfig) -> None:
         raise ValueError(
             f"{config.out}: {len(others)} trials are of another simulator; move the file away to tune anew"
         )
-    finished = {(agent, int(trial), task, int(steps), settings) for agent, trial, task, steps, settings, *_ in rows}
-    missing = [
-        (trial, run)
-        for trial, run in trial_runs(config)
-        if (run.entry.agent, trial, run.task.name, run.entry.steps, json.dumps(dict(run.entry.settings)))
-        not in finished
-    ]
     with ProcessPoolExecutor(config.workers) as pool:
-        waiting = [pool.submit(execute_trial, trial, run, config) for trial, run in missing]
-        for future in as_completed(waiting):
-            rows.append([*map(str, future.result()), fingerprint])
-            write_csv(config.out, COLUMNS, sorted(rows, key=lambda row: (row[0], int(row[1]), row[2])))
-            print(" ".join(rows[-1]), flush=True)
+        while missing := _missing(config, rows):  # the first round, then the second
+            waiting = [pool.submit(execute_trial, trial, run, config) for trial, run in missing]
+            for future in as_completed(waiting):
+                rows.append([*map(str, future.result()), fingerprint])
+                write_csv(config.out, COLUMNS, sorted(rows, key=lambda row: (row[0], int(row[1]), row[2], row[3])))
+                print(" ".join(rows[-1]), flush=True)
     for agent, (trial, score) in best_settings(rows).items():
-        print(f"{agent}: trial {trial} {TRIALS[agent][trial]}, {score:.3f} of the best in each task")
+        print(f"{agent}: trial {trial} {TRIALS[agent][trial]}, {score:.3f} of the better finalist in each task")
 
 
 if __name__ == "__main__":

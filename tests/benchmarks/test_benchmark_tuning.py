@@ -7,7 +7,18 @@ from recsim_hrl_agents import agent_class
 
 from benchmarks.aggregate import read_csv
 from benchmarks.tasks import make_preset
-from benchmarks.tuning import COLUMNS, EVALUATION_SEED, TRIALS, TuningConfig, best_settings, main, trial_runs
+from benchmarks.tuning import (
+    COLUMNS,
+    EVALUATION_SEED,
+    FINALISTS,
+    SEEDS,
+    TRIALS,
+    TuningConfig,
+    best_settings,
+    finalists,
+    main,
+    trial_runs,
+)
 
 
 def test_every_agent_has_the_same_number_of_trials_of_the_same_length():
@@ -29,14 +40,38 @@ def test_trials_meet_no_user_of_a_benchmark():
     assert not trained & {run.training_seed for run in make_preset("full").runs()}
 
 
-def test_best_settings_by_hand():
-    def row(agent, trial, task, total):
-        return [agent, str(trial), task, "10", "{}", str(total), "0", "0", "1"]
+def rows_of(agent, totals, seed):
+    """One seed's rows: ``totals`` are (short, long) of each trial."""
+    tasks = [
+        (trial, task, value)
+        for trial, pair in totals.items()
+        for task, value in zip(("short", "long"), pair, strict=True)
+    ]
+    return [[agent, str(trial), task, str(seed), "10", "{}", str(value), "0", "0", "1"] for trial, task, value in tasks]
 
-    rows = [row("a", 0, "short", 4), row("a", 0, "long", 20), row("a", 1, "short", 5), row("a", 1, "long", 10)]
-    rows += [row("a", 2, "short", 9)]  # not finished yet: only the short task counts towards the best total there
-    best = best_settings(rows)
-    assert best == {"a": (0, pytest.approx((4 / 9 + 1) / 2))}
+
+FIRST = {0: (4, 20), 1: (5, 10), 2: (2, 18), 3: (1, 1), 4: (1, 1), 5: (1, 1)}  # scores 0.9, 0.75, 0.65 and next to none
+
+
+def test_the_best_of_the_first_round_reach_the_second():
+    rows = rows_of("ddpg", FIRST, SEEDS[0])
+    assert finalists(rows) == {"ddpg": (0, 1)}
+    assert finalists(rows[:-1]) == {}  # the first round is not over
+    again = [(trial, run.seed) for trial, run in trial_runs(TuningConfig(agents=("ddpg",)), rows) if run.seed != 90]
+    assert sorted(again) == sorted([(trial, seed) for trial in (0, 1) for seed in SEEDS[1:]] * 2)
+
+
+def test_the_winner_by_hand():
+    rows = rows_of("ddpg", FIRST, SEEDS[0])
+    assert best_settings(rows) == {}  # the second round is not over
+    rows += rows_of("ddpg", {0: (4, 10), 1: (7, 20)}, SEEDS[1])
+    rows += rows_of("ddpg", {0: (4, 15), 1: (6, 30)}, SEEDS[2])
+    # Means: trial 0 has 4 and 15, trial 1 has 6 and 20, the better in both.
+    assert best_settings(rows) == {"ddpg": (1, pytest.approx(1.0))}
+    rows = rows_of("ddpg", FIRST, SEEDS[0]) + rows_of("ddpg", {0: (8, 22), 1: (4, 30)}, SEEDS[1])
+    rows += rows_of("ddpg", {0: (6, 18), 1: (3, 35)}, SEEDS[2])
+    # Means: trial 0 has 6 and 20, trial 1 has 4 and 25.
+    assert best_settings(rows) == {"ddpg": (0, pytest.approx((1 + 20 / 25) / 2))}
 
 
 def test_the_configuration_reaches_the_runs():
@@ -48,7 +83,7 @@ def test_the_configuration_reaches_the_runs():
 
 def test_trials_of_another_simulator_are_not_continued(tmp_path):
     path = tmp_path / "tuning.csv"
-    path.write_text(",".join(COLUMNS) + "\nddpg,0,short,10,{},4,3,1,1,0123456789abcdef\n")
+    path.write_text(",".join(COLUMNS) + "\nddpg,0,short,90,10,{},4,3,1,1,0123456789abcdef\n")
     with pytest.raises(ValueError, match="tuning.csv: 1 trials are of another simulator; move the file away"):
         main(TuningConfig(out=path, agents=("ddpg",)))
 
@@ -61,6 +96,7 @@ def test_no_trial_rests_on_a_default_that_another_one_varies(agent):
 def test_the_defaults_are_the_winners_of_the_committed_table():
     best = best_settings(read_csv(TuningConfig().out))
     assert set(best) == set(TRIALS)
+    assert FINALISTS * len(SEEDS) * len(best) * 2 < len(read_csv(TuningConfig().out))
     for agent, (trial, _) in best.items():
         defaults = vars(agent_class(agent).config_class())
         assert {name: defaults[name] for name in TRIALS[agent][trial]} == TRIALS[agent][trial]

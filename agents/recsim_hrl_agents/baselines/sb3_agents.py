@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,11 +41,13 @@ class DQNConfig:
 
     learning_rate: float = 1e-3
     """Adam step size."""
+    falling_rate: bool = True
+    """Whether the step size falls linearly to 0 over the training, so that the last policy is not a chance one."""
     gamma: float = 0.8
     """Discount of one step."""
     buffer_size: int = 100_000
     """Transitions kept for replay."""
-    batch_size: int = 128
+    batch_size: int = 256
     """Transitions per gradient update."""
     learning_starts: int = 2_000
     """Environment steps before learning starts."""
@@ -74,6 +77,8 @@ class PPOConfig:
 
     learning_rate: float = 2e-4
     """Adam step size."""
+    falling_rate: bool = True
+    """Whether the step size falls linearly to 0 over the training, so that the last policy is not a chance one."""
     gamma: float = 0.98
     """Discount of one step."""
     n_steps: int = 50
@@ -102,6 +107,8 @@ class TD3Config:
 
     learning_rate: float = 3e-4
     """Adam step size."""
+    falling_rate: bool = True
+    """Whether the step size falls linearly to 0 over the training, so that the last policy is not a chance one."""
     gamma: float = 0.98
     """Discount of one step."""
     tau: float = 0.01
@@ -209,6 +216,8 @@ class SB3Agent(Agent):
         """Arguments of the algorithm."""
         settings = asdict(self.config)
         del settings["net_arch"]
+        if settings.pop("falling_rate"):
+            settings["learning_rate"] = partial(_falling, self.config.learning_rate)
         return settings
 
     def _policy(self) -> dict[str, Any]:
@@ -253,6 +262,11 @@ class SB3Agent(Agent):
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """See :meth:`Agent.load_tensors`."""
         self.policy.load_state_dict(tensors)
+
+
+def _falling(rate: float, left: float) -> float:
+    """SB3's schedule of step sizes, told what share of the training is ``left``."""
+    return rate * left
 
 
 class _CurveCallback(BaseCallback):
