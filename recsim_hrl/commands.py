@@ -22,7 +22,8 @@ from recsim_hrl.data.world_log import write_log
 from recsim_hrl.simulator.evaluate import EvaluationConfig, Target, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator
-from recsim_hrl.simulator.store import Simulator, load_simulator, simulator_folder
+from recsim_hrl.simulator.folder import simulator_folder
+from recsim_hrl.simulator.store import Simulator, load_simulator
 from recsim_hrl.simulator.validity_report import VALIDITY_JSON, write_validity
 
 Split = Literal["train", "test"]

@@ -5,10 +5,17 @@ Sizes: ``B`` parallel users, ``T`` session length in items, ``N`` history window
 An *impression* is one item shown to one user; a *session* is one visit of one user.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:  # environments run without torch, which takes longer to import than a session to play
+    from torch import Tensor
+
+    Array = np.ndarray | Tensor
 
 SKIP, CLICK, ORDER = 0, 1, 2
 RESPONSES = ("skip", "click", "order")
@@ -21,13 +28,28 @@ DEFAULT_REWARDS = (0.0, 1.0, 5.0)
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class _Columns:
+    """Arrays of equal length: tensors where models are fitted and judged, NumPy arrays where environments run."""
+
+    def numpy(self) -> Self:
+        """The same with NumPy arrays, which share the memory of tensors."""
+        return type(self)(*(np.asarray(getattr(self, field.name)) for field in fields(self)))
+
+    def tensors(self) -> Self:
+        """The same with tensors, which share the memory of NumPy arrays."""
+        import torch
+
+        return type(self)(*(torch.as_tensor(getattr(self, field.name)) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Catalogue(_Columns):
     """The items of a market, in index order; ``item_ids`` are the names that the log uses for them."""
 
-    item_ids: Tensor  # (I,) int64
-    embeddings: Tensor  # (I, D) float32
-    categories: Tensor  # (I,) int64
-    prices: Tensor  # (I,) float32
+    item_ids: Array  # (I,) int64
+    embeddings: Array  # (I, D) float32
+    categories: Array  # (I,) int64
+    prices: Array  # (I,) float32
 
     def __post_init__(self) -> None:
         size = len(self.item_ids)
@@ -44,29 +66,26 @@ class Catalogue:
     @property
     def embedding_bound(self) -> float:
         """The largest absolute embedding entry: the bound ``B`` of actions and goals (MaHRL section 4.1.3)."""
-        return float(self.embeddings.abs().max())
+        return float(abs(self.embeddings).max())
 
 
 @dataclass(frozen=True)
-class Visits:
+class Visits(_Columns):
     """What is known of each user when a session starts: the last impressions of the visit before, oldest first."""
 
-    user_ids: Tensor  # (U,) int64
-    items: Tensor  # (U, P) int64 item indices, NO_ITEM where there was no impression, right-aligned
-    responses: Tensor  # (U, P) int64
+    user_ids: Array  # (U,) int64
+    items: Array  # (U, P) int64 item indices, NO_ITEM where there was no impression, right-aligned
+    responses: Array  # (U, P) int64
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
-    def take(self, index: Tensor) -> "Visits":
+    def take(self, index: Array) -> Visits:
         """The visits of the users at ``index`` (B,)."""
         return Visits(self.user_ids[index], self.items[index], self.responses[index])
 
     @staticmethod
-    def blank(size: int, width: int) -> "Visits":
-        """``size`` new users of whom nothing is known."""
-        return Visits(
-            torch.arange(size),
-            torch.full((size, width), NO_ITEM),
-            torch.zeros((size, width), dtype=torch.int64),
-        )
+    def blank(size: int, width: int) -> Visits:
+        """``size`` new users of whom nothing is known, as tensors."""
+        absent = np.full((size, width), NO_ITEM)
+        return Visits(np.arange(size), absent, np.zeros_like(absent)).tensors()

@@ -1,7 +1,9 @@
 """The single environment of RecSession: a batch of one user over the same core as the vector environment."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -9,7 +11,6 @@ from gymnasium.error import ResetNeeded
 
 from recsim_hrl.render import SessionTrace, Window, picture
 from recsim_hrl.simulator.core import Action, Observation, SessionConfig
-from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import DEFAULT_REWARDS
 from recsim_hrl.vector.session import (
     SessionBatch,
@@ -20,6 +21,10 @@ from recsim_hrl.vector.session import (
     load_core,
     observation_space,
 )
+
+if TYPE_CHECKING:
+    from recsim_hrl.simulator.folder import SimulatorData
+    from recsim_hrl.simulator.store import Simulator
 
 _FIRST = np.zeros(1, dtype=np.int64)
 
@@ -142,7 +147,7 @@ class RecSessionEnv(gym.Env):
         self,
         session_length: int = 50,
         *,
-        simulator: str | Path | Simulator = "default",
+        simulator: str | Path | Simulator | SimulatorData = "default",
         split: str = "train",
         action: Action = "embedding",
         observation: Observation = "embeddings",
@@ -158,8 +163,8 @@ class RecSessionEnv(gym.Env):
         self._window = Window() if render_mode == "human" else None
         self.core = load_core(simulator, split, config)
         self.action_space, self.observation_space = action_space(self.core), observation_space(self.core)
-        self.item_embeddings = self.core.simulator.catalogue.embeddings.numpy()  # (I, D)
-        self.candidate_items = self.core.candidates.numpy()  # (C,)
+        self.item_embeddings = self.core.data.catalogue.embeddings  # (I, D)
+        self.candidate_items = self.core.candidates  # (C,)
         self._batch = SessionBatch(self.core, 1)
         self._trace: SessionTrace | None = None
 

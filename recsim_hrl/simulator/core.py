@@ -1,24 +1,26 @@
-"""The core of RecSession: batched functions on tensors of ``B`` users, the one place where its behaviour is written.
+"""The core of RecSession: batched functions on arrays of ``B`` users, the one place where its behaviour is written.
 
 Every function but ``transition`` (and ``step``, which ends with it) leaves the state as it is; ``transition`` writes
 into it, as a copy of all users at every step would cost more than the step. A user's session depends on
 (seed, episode) and on the actions, never on who else is in the batch. Floating-point sums, however, do depend on the
 batch: a matrix product of one row and of a thousand rows round differently, near 1e-6. Where such a difference could
 change an integer (which item is nearest, which response is drawn, which step of a grid a probability is rounded to),
-the call is made again in float64, where the X
+the call is made again in float64, where the difference is near 1e-15.
 """
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from recsim_hrl import random
+from recsim_hrl.simulator.backend import NumPy
+from recsim_hrl.simulator.folder import SimulatorData
 from recsim_hrl.simulator.recurrence import Memory, Read, Recurrence
-from recsim_hrl.simulator.response import PROBABILITY_GRID, on_grid
-from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.simulator.weights import PROBABILITY_GRID
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
 
 Action = Literal["embedding", "item"]
@@ -85,21 +87,21 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class SessionState:
-    """``B`` users in the middle of their sessions. ``transition`` and ``put`` write into its tensors."""
+    """``B`` users in the middle of their sessions. ``transition`` and ``put`` write into its arrays."""
 
-    seed: Tensor  # (B,) int64
-    episode: Tensor  # (B,) int64, sessions played before under this seed
-    step: Tensor  # (B,) int64, items shown so far
-    user: Tensor  # (B,) int64, index into the simulator's pool
-    whole: Tensor  # (B, W) float32; this and the next two: what the response model keeps of the user (its Memory)
-    kinds: Tensor  # (B, K, W) float32
-    written: Tensor  # (B, K) int64
-    shown: Tensor  # (B, C) bool, candidates shown in this session
-    rings: Tensor  # (B, 3, N + 1) int64, histories: catalogue indices plus one, 0 where empty, as ring buffers
-    ends: Tensor  # (B, 3) int64, the place of each ring that is written next, after its most recent item
-    responses: Tensor  # (B, R) int64, how often each was given in this session
-    draws: Tensor  # (B, T) float32, uniform numbers that select the responses
-    noise: Tensor  # (B, T, R) float32, noise on the logits; (B, 0, R) without noise
+    seed: np.ndarray  # (B,) int64
+    episode: np.ndarray  # (B,) int64, sessions played before under this seed
+    step: np.ndarray  # (B,) int64, items shown so far
+    user: np.ndarray  # (B,) int64, index into the simulator's pool
+    whole: np.ndarray  # (B, W) float32; this and the next two: what the response model keeps of the user (its Memory)
+    kinds: np.ndarray  # (B, K, W) float32
+    written: np.ndarray  # (B, K) int64
+    shown: np.ndarray  # (B, C) bool, candidates shown in this session
+    rings: np.ndarray  # (B, 3, N + 1) int64, histories: catalogue indices plus one, 0 where empty, as ring buffers
+    ends: np.ndarray  # (B, 3) int64, the place of each ring that is written next, after its most recent item
+    responses: np.ndarray  # (B, R) int64, how often each was given in this session
+    draws: np.ndarray  # (B, T) float32, uniform numbers that select the responses
+    noise: np.ndarray  # (B, T, R) float32, noise on the logits; (B, 0, R) without noise
 
     @property
     def memory(self) -> Memory:
@@ -107,20 +109,21 @@ class SessionState:
         return Memory(self.whole, self.kinds, self.written)
 
     @property
-    def histories(self) -> Tensor:
+    def histories(self) -> np.ndarray:
         """(B, 3, N) browsed, clicked and ordered items: catalogue indices plus one, most recent last, 0 where empty."""
         length = self.rings.shape[-1]
-        places = torch.arange(1, length, device=self.rings.device) + self.ends.unsqueeze(-1)  # (B, 3, N)
-        return self.rings.gather(-1, places.sub_((places >= length) * length))
+        places = np.arange(1, length) + self.ends[:, :, None]  # (B, 3, N)
+        places -= (places >= length) * length
+        return np.take_along_axis(self.rings, places, 2)
 
-    def take(self, rows: Tensor) -> "SessionState":
+    def take(self, rows: np.ndarray) -> SessionState:
         """A copy of the users at ``rows`` (b,)."""
         return SessionState(*(value[rows] for value in vars(self).values()))
 
-    def put(self, rows: Tensor, other: "SessionState") -> None:
+    def put(self, rows: np.ndarray, other: SessionState) -> None:
         """Replace the users at ``rows`` (b,) by those of ``other``."""
         for name, value in vars(self).items():
-            value.index_copy_(0, rows, getattr(other, name))
+            value[rows] = getattr(other, name)
 
 
 @dataclass(frozen=True)
@@ -128,75 +131,70 @@ class Forecast:
     """What the response model reads and foretells of the candidate that is shown to each user."""
 
     read: Read
-    logits: Tensor  # (R, B) without noise
-    probs: Tensor  # (R, B) without noise
-    expected: Tensor  # (R, B) the same on the grid that surprises are taken from, equal in every batch
+    logits: np.ndarray  # (R, B) without noise
+    probs: np.ndarray  # (R, B) without noise
+    expected: np.ndarray  # (R, B) the same on the grid that surprises are taken from, equal in every batch
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What one step brought to each user."""
 
-    item: Tensor  # (B,) int64 catalogue index of the item shown
-    response: Tensor  # (B,) int64
-    reward: Tensor  # (B,) float64
+    item: np.ndarray  # (B,) int64 catalogue index of the item shown
+    response: np.ndarray  # (B,) int64
+    reward: np.ndarray  # (B,) float64
 
 
 class SessionCore:
     """Tables and pure functions of the task; nothing in it changes after construction.
 
     Args:
-        simulator: Catalogue, response model and pool of users.
+        data: Catalogue, weights of the response model, and pool of users.
         config: The task's arguments.
-        device: Where the tables lie; states and actions must lie there as well.
 
     Raises:
         ValueError: if the session is longer than there are candidates: no item is shown twice in a session.
     """
 
-    def __init__(self, simulator: Simulator, config: SessionConfig, device: str | torch.device = "cpu") -> None:
-        catalogue = simulator.catalogue
+    def __init__(self, data: SimulatorData, config: SessionConfig) -> None:
+        catalogue = data.catalogue
         size = len(catalogue) if config.candidates is None else min(config.candidates, len(catalogue))
         if config.session_length > size:
             raise ValueError(
                 f"session_length: got {config.session_length}, allowed at most the {size} candidates, as no item is "
                 "shown twice in a session; shorten the session or pass more candidates (None: the whole catalogue)"
             )
-        self.simulator, self.config, self.device = simulator, config, torch.device(device)
+        self.data, self.config = data, config
         self.bound = catalogue.embedding_bound
-        self.candidates = simulator.recall_order[:size].to(device)  # (C,)
-        codes = simulator.codes[simulator.recall_order[:size]]
-        self.model = Recurrence(simulator.model, config.session_length, torch.float32, device)
-        self._exact_model = Recurrence(simulator.model, config.session_length, torch.float64, device)
+        self.candidates = data.recall_order[:size].copy()  # (C,)
+        codes = data.codes[self.candidates]
+        self.model = Recurrence(data.weights, config.session_length)
+        self._exact_model = Recurrence(data.weights, config.session_length, "float64")
         self._items = self.model.items(codes)  # (C, ...)
-        self._exact_hidden = self._exact_model.hidden_share(codes)  # (C, hidden)
-        start = simulator.memories
-        self._start = Memory(*(part.to(device) for part in (start.whole, start.kinds, start.written)))  # (U, ...)
-        embeddings = catalogue.embeddings.to(device)
-        directions = nn.functional.normalize(embeddings[self.candidates].double(), dim=-1, eps=1e-300)
-        self._exact_directions = directions  # (C, D)
-        self._directions = directions.float()  # (C, D)
-        self._padded = torch.cat([torch.zeros_like(embeddings[:1]), embeddings])  # (1 + I, D)
+        self._exact_hidden = self._exact_model.items(codes).hidden  # (C, hidden)
+        self._start = data.memories  # (U, ...)
+        self._exact_directions = _directions(catalogue.embeddings[self.candidates])  # (C, D)
+        self._directions = self._exact_directions.astype(np.float32)  # (C, D)
+        self._padded = np.concatenate([np.zeros_like(catalogue.embeddings[:1]), catalogue.embeddings])  # (1 + I, D)
         # A row per response, a column per history: does the item enter the history?
-        self._enters = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1]], device=device)  # (R, 3)
-        self._responses = torch.arange(R, device=device)
-        self._rewards = torch.tensor(config.rewards, dtype=torch.float64, device=device)  # (R,)
-        self._histories = self._initial_histories().to(device)  # (U, 3, N + 1)
+        self._enters = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1]])  # (R, 3)
+        self._rewards = np.array(config.rewards)  # (R,)
+        self._histories = self._initial_histories()  # (U, 3, N + 1)
 
-    def __deepcopy__(self, memo: dict) -> "SessionCore":
+    def __deepcopy__(self, memo: dict) -> SessionCore:
         return self  # immutable, so copies of an environment share it
 
     def __reduce__(self) -> tuple:
-        return SessionCore, (self.simulator, self.config, self.device)
+        return SessionCore, (self.data, self.config)
 
     @property
     def users(self) -> int:
         """Size of the pool of users."""
         return len(self._start.whole)
 
-    def _initial_histories(self) -> Tensor:
+    def _initial_histories(self) -> np.ndarray:
         """Rings of every user of the pool, from the visit before: (U, 3, N + 1), the place written next is the last."""
-        visits, length = self.simulator.visits, self.config.history
+        visits, length = self.data.visits, self.config.history
         enters = (
             visits.items != NO_ITEM,
             (visits.items != NO_ITEM) & (visits.responses != SKIP),
@@ -204,13 +202,13 @@ class SessionCore:
         )
         histories = []
         for inside in enters:
-            order = inside.int().argsort(dim=1, stable=True)  # (U, P) those that enter last, in their order
-            items = torch.where(inside, visits.items + 1, 0).gather(1, order)  # (U, P)
-            empty = items.new_zeros((len(items), length))
-            histories.append(torch.cat([empty, items, empty[:, :1]], 1)[:, -length - 1 :])
-        return torch.stack(histories, 1)
+            order = inside.argsort(axis=1, kind="stable")  # (U, P) those that enter last, in their order
+            items = np.take_along_axis(np.where(inside, visits.items + 1, 0), order, 1)  # (U, P)
+            empty = np.zeros((len(items), length), np.int64)
+            histories.append(np.concatenate([empty, items, empty[:, :1]], 1)[:, -length - 1 :])
+        return np.stack(histories, 1)
 
-    def initial(self, seeds: Tensor, episodes: Tensor, users: Tensor | None = None) -> SessionState:
+    def initial(self, seeds: np.ndarray, episodes: np.ndarray, users: np.ndarray | None = None) -> SessionState:
         """Users at the start of a session.
 
         Args:
@@ -220,40 +218,39 @@ class SessionCore:
         """
         size, length = len(seeds), self.config.session_length
         drawn = random.integers(random.mix(random.mix(seeds, USER_STREAM), episodes), self.users)  # (B,)
-        user = drawn if users is None else torch.where(users < 0, drawn, users)  # (B,)
-        steps = torch.arange(length, device=self.device)  # (T,)
+        user = drawn if users is None else np.where(users < 0, drawn, users)  # (B,)
+        steps = np.arange(length)  # (T,)
         key = random.mix(random.mix(seeds, RESPONSE_STREAM), episodes)  # (B,)
-        draws = random.uniform(random.mix(key.unsqueeze(1), steps))  # (B, T)
-        noise = torch.zeros((size, 0, R), device=self.device)  # (B, 0, R)
+        draws = random.uniform(random.mix(key[:, None], steps))  # (B, T)
+        noise = np.zeros((size, 0, R), np.float32)  # (B, 0, R)
         if self.config.response_noise > 0:
             key = random.mix(random.mix(seeds, NOISE_STREAM), episodes)  # (B,)
-            key = random.mix(key.unsqueeze(1), steps).unsqueeze(2)  # (B, T, 1)
-            key = random.mix(key, torch.arange(R, device=self.device))  # (B, T, R)
-            noise = random.normal(key) * self.config.response_noise  # (B, T, R)
+            key = random.mix(key[:, None], steps)[:, :, None]  # (B, T, 1)
+            noise = random.normal(random.mix(key, np.arange(R))) * self.config.response_noise  # (B, T, R)
         return SessionState(
-            seed=seeds,
-            episode=episodes,
-            step=torch.zeros_like(seeds),
+            seed=seeds.copy(),
+            episode=episodes.copy(),
+            step=np.zeros(size, np.int64),
             user=user,
             **vars(self._start.take(user)),
-            shown=torch.zeros((size, len(self.candidates)), dtype=torch.bool, device=self.device),
+            shown=np.zeros((size, len(self.candidates)), np.bool_),
             rings=self._histories[user],
-            ends=torch.full((size, len(HISTORIES)), self.config.history, device=self.device),
-            responses=torch.zeros((size, R), dtype=torch.int64, device=self.device),
+            ends=np.full((size, len(HISTORIES)), self.config.history),
+            responses=np.zeros((size, R), np.int64),
             draws=draws,
             noise=noise,
         )
 
-    def observe(self, state: SessionState) -> dict[str, Tensor] | Tensor:
+    def observe(self, state: SessionState) -> dict[str, np.ndarray] | np.ndarray:
         """What an agent sees: histories (B, N, D) or item ids (B, N) by name, or all of them flat in one (B, ...)."""
         seen = state.histories  # (B, 3, N)
         if self.config.observation == "embeddings":
-            seen = nn.functional.embedding(seen, self._padded)  # (B, 3, N, D)
+            seen = self._padded.take(seen, 0)  # (B, 3, N, D)
         if self.config.flat:
-            return seen.flatten(1)
-        return dict(zip(HISTORIES, seen.unbind(1), strict=True))
+            return seen.reshape(len(seen), -1)
+        return {name: seen[:, place] for place, name in enumerate(HISTORIES)}
 
-    def choose(self, state: SessionState, action: Tensor) -> Tensor:
+    def choose(self, state: SessionState, action: np.ndarray) -> np.ndarray:
         """The candidate (B,) that an action shows (MaHRL Eq. 9); never one that was shown in this session.
 
         Args:
@@ -266,115 +263,133 @@ class SessionCore:
             ValueError: if an action is NaN or outside the action space.
         """
         if self.config.action == "embedding":
-            if not bool((action.abs() <= self.bound + ROUNDING).all()):
+            if not (np.abs(action) <= self.bound + ROUNDING).all():
                 raise ValueError(self._complaint(action))
             return self._nearest(action, state.shown)
-        low, high = action.aminmax()
-        if low < 0 or high >= len(self.candidates):
+        if action.min() < 0 or action.max() >= len(self.candidates):
             raise ValueError(self._complaint(action))
-        repeated = state.shown.gather(1, action.unsqueeze(1)).squeeze(1)  # (B,)
-        if not bool(repeated.any()):
+        repeated = state.shown[np.arange(len(action)), action]  # (B,)
+        if not repeated.any():
             return action
-        rows = repeated.nonzero().squeeze(1)  # (b,)
-        nearest = self._nearest(self._exact_directions[action[rows]], state.shown[rows])  # (b,)
-        return action.index_copy(0, rows, nearest)
+        rows = repeated.nonzero()[0]  # (b,)
+        chosen = action.copy()
+        chosen[rows] = self._nearest(self._exact_directions[action[rows]], state.shown[rows])
+        return chosen
 
-    def _complaint(self, action: Tensor) -> str:
+    def _complaint(self, action: np.ndarray) -> str:
         size = len(self.candidates)
         if self.config.action == "item":
             wrong = action[(action < 0) | (action >= size)]
-            return f"item action: got {wrong[0].item()}, allowed 0 to {size - 1}; pass an index into the candidates"
-        wrong = action[~(action.abs() <= self.bound + ROUNDING)]
-        fix = "check the policy for NaN" if bool(wrong.isnan().any()) else "clip it to the action space"
-        return f"embedding action: got an entry {wrong[0].item():.7g}, allowed -{self.bound:g} to {self.bound:g}; {fix}"
+            return f"item action: got {wrong[0]}, allowed 0 to {size - 1}; pass an index into the candidates"
+        wrong = action[~(np.abs(action) <= self.bound + ROUNDING)]
+        fix = "check the policy for NaN" if np.isnan(wrong).any() else "clip it to the action space"
+        return f"embedding action: got an entry {wrong[0]:.7g}, allowed -{self.bound:g} to {self.bound:g}; {fix}"
 
-    def _nearest(self, vectors: Tensor, shown: Tensor) -> Tensor:
+    def _nearest(self, vectors: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """The candidate (B,) of the largest cosine with ``vectors`` (B, D) among those not ``shown`` (B, C)."""
-        exact = nn.functional.normalize(vectors.double(), dim=-1, eps=1e-300)  # (B, D)
-        cosines = (exact.float() @ self._directions.T).masked_fill_(shown, -torch.inf)  # (B, C)
-        best, nearest = cosines.max(1)  # (B,), (B,)
-        contenders = (cosines >= (best - CLOSE_COSINE).unsqueeze(1)).sum(1)  # (B,)
-        rows = (contenders > 1).nonzero().squeeze(1)  # (b,)
+        exact = _directions(vectors)  # (B, D)
+        cosines = exact.astype(np.float32) @ self._directions.T  # (B, C)
+        cosines[shown] = -np.inf
+        nearest = cosines.argmax(1)  # (B,)
+        best = cosines[np.arange(len(nearest)), nearest]  # (B,)
+        contenders = np.count_nonzero(cosines >= (best - CLOSE_COSINE)[:, None], axis=1)  # (B,)
+        rows = (contenders > 1).nonzero()[0]  # (b,)
         if len(rows) == 0:
             return nearest
         cosines = ((exact[rows] @ self._exact_directions.T) * COSINE_GRID).round()  # (b, C)
-        return nearest.index_copy(0, rows, cosines.masked_fill_(shown[rows], -torch.inf).argmax(1))
+        cosines[shown[rows]] = -np.inf
+        nearest[rows] = cosines.argmax(1)
+        return nearest
 
-    def foretell(self, state: SessionState, chosen: Tensor) -> Forecast:
+    def foretell(self, state: SessionState, chosen: np.ndarray) -> Forecast:
         """What the response model says of the ``chosen`` candidates (B,). The state must not be terminal."""
-        read = self.model.read(state.memory, self._items.kind.index_select(0, chosen), state.step)
-        logits = self.model.logits(read.seen, self._items.hidden.index_select(0, chosen))  # (R, B)
-        probs = logits.softmax(0)  # (R, B)
-        expected = on_grid(probs)  # (R, B)
-        close = ((probs - expected).abs_() > (0.5 - CLOSE_EDGE) / PROBABILITY_GRID).any(0)  # (B,)
-        if bool(close.any()):
-            rows = close.nonzero().squeeze(1)  # (b,)
-            exact = self._exact_logits(read, chosen, rows).softmax(0)  # (R, b)
-            expected.index_copy_(1, rows, on_grid(exact).to(expected))
+        read = self.model.read(state.memory, self._items.kind.take(chosen), state.step)
+        logits = self.model.logits(read.seen, self._items.hidden.take(chosen, 0))  # (R, B)
+        probs = NumPy.softmax(logits)  # (R, B)
+        steps = probs * PROBABILITY_GRID  # (R, B) of the grid
+        expected = np.rint(steps)
+        steps -= expected
+        close = (np.abs(steps, out=steps) > 0.5 - CLOSE_EDGE).any(0)  # (B,)
+        if close.any():
+            rows = close.nonzero()[0]  # (b,)
+            exact = NumPy.softmax(self._exact_logits(read, chosen, rows))  # (R, b)
+            expected[:, rows] = np.rint(exact * PROBABILITY_GRID)
+        expected /= PROBABILITY_GRID
         return Forecast(read, logits, probs, expected)
 
-    def _exact_logits(self, read: Read, chosen: Tensor, rows: Tensor) -> Tensor:
+    def _exact_logits(self, read: Read, chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(R, b) in float64, of the users at ``rows`` (b,)."""
-        seen, hidden = read.seen.index_select(0, rows), self._exact_hidden.index_select(0, chosen[rows])
-        return self._exact_model.logits(seen.double(), hidden)
+        return self._exact_model.logits(read.seen[rows].astype(np.float64), self._exact_hidden[chosen[rows]])
 
-    def respond(self, state: SessionState, chosen: Tensor, forecast: Forecast | None = None) -> tuple[Tensor, Tensor]:
+    def respond(
+        self, state: SessionState, chosen: np.ndarray, forecast: Forecast | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (R, B) of the responses to the ``chosen`` candidates (B,), and the responses drawn (B,).
 
         The state must not be terminal. ``forecast`` saves foretelling again what was foretold before.
         """
         forecast = forecast or self.foretell(state, chosen)
-        draw = state.draws.gather(1, state.step.unsqueeze(1)).squeeze(1)  # (B,)
+        draw = state.draws[np.arange(len(chosen)), state.step]  # (B,)
         noise = self._noise(state)
-        probs = forecast.probs if noise is None else (forecast.logits + noise).softmax(0)  # (R, B)
-        skips, clicks = probs[SKIP] - draw, probs[ORDER] + (draw - 1.0)  # (B,) from the draw to the edges
-        response = (skips <= 0).long() + (clicks > 0)
-        distance = torch.minimum(skips.abs(), clicks.abs())
-        if bool(distance.min() < CLOSE_DRAW):
-            rows = (distance < CLOSE_DRAW).nonzero().squeeze(1)  # (b,)
+        probs = forecast.probs if noise is None else NumPy.softmax(forecast.logits + noise)  # (R, B)
+        skips, clicks = probs[SKIP] - draw, probs[ORDER] + (draw - np.float32(1.0))  # (B,) from the draw to the edges
+        response = (skips <= 0).astype(np.int64) + (clicks > 0)
+        close = np.minimum(np.abs(skips), np.abs(clicks)) < CLOSE_DRAW  # (B,)
+        if close.any():
+            rows = close.nonzero()[0]  # (b,)
             logits = self._exact_logits(forecast.read, chosen, rows)
-            exact = (logits if noise is None else logits + noise[:, rows]).softmax(0)  # (R, b)
-            response.index_copy_(0, rows, random.sample(exact.T, draw[rows].double()))
+            exact = NumPy.softmax(logits if noise is None else logits + noise[:, rows])  # (R, b)
+            response[rows] = random.sample(exact.T, draw[rows].astype(np.float64))
         return probs, response
 
-    def _noise(self, state: SessionState) -> Tensor | None:
+    def _noise(self, state: SessionState) -> np.ndarray | None:
         """(R, B) noise on the logits of this step, if there is any."""
         if state.noise.shape[1] == 0:
             return None
-        return state.noise.gather(1, state.step.view(-1, 1, 1).expand(-1, 1, R)).squeeze(1).T
+        return state.noise[np.arange(len(state.step)), state.step].T
 
     def transition(
-        self, state: SessionState, chosen: Tensor, responses: Tensor, forecast: Forecast | None = None
+        self, state: SessionState, chosen: np.ndarray, responses: np.ndarray, forecast: Forecast | None = None
     ) -> None:
         """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,).
 
         ``forecast`` is what was foretold of them, if it was; it is used up.
         """
         forecast = forecast or self.foretell(state, chosen)
-        marks = self._items.marks_of(chosen, responses)
-        self.model.write(state.memory, forecast.read, marks, responses, forecast.expected.T, state.step)
-        state.shown.scatter_(1, chosen.unsqueeze(1), True)
+        marks = self._items.marks.take(chosen * R + responses, 0)
+        self.model.write(state.memory, forecast.read, marks, responses, forecast.expected, state.step)
+        users = np.arange(len(chosen))
+        state.shown[users, chosen] = True
         # The item goes to the next place of every ring; where it does not enter, that place stays the next one.
-        number = (self.candidates.index_select(0, chosen) + 1).view(-1, 1, 1).expand(-1, len(HISTORIES), 1)
-        state.rings.scatter_(2, state.ends.unsqueeze(-1), number)
-        state.ends.add_(self._enters.index_select(0, responses))
-        state.ends.masked_fill_(state.ends == state.rings.shape[-1], 0)
-        state.responses.add_(responses.unsqueeze(1) == self._responses)
-        state.step.add_(1)
+        for place in range(len(HISTORIES)):
+            state.rings[users, place, state.ends[:, place]] = self.candidates.take(chosen) + 1
+        ends = state.ends
+        ends += self._enters.take(responses, 0)
+        ends[ends == state.rings.shape[-1]] = 0
+        state.responses[users, responses] += 1
+        steps = state.step
+        steps += 1
 
-    def terminal(self, state: SessionState) -> Tensor:
+    def terminal(self, state: SessionState) -> np.ndarray:
         """(B,) whether the session has reached its length."""
         return state.step >= self.config.session_length
 
-    def step(self, state: SessionState, action: Tensor) -> Outcome:
+    def step(self, state: SessionState, action: np.ndarray) -> Outcome:
         """Show what ``action`` asks for, draw the response, move on: ``choose``, ``respond``, ``transition``."""
         chosen = self.choose(state, action)  # (B,)
         forecast = self.foretell(state, chosen)
         _, response = self.respond(state, chosen, forecast)  # (B,)
         self.transition(state, chosen, response, forecast)
-        return Outcome(self.candidates.index_select(0, chosen), response, self._rewards.index_select(0, response))
+        return Outcome(self.candidates.take(chosen), response, self._rewards.take(response))
 
-    def reward_parts(self, counts: Tensor) -> dict[str, Tensor]:
+    def reward_parts(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Rewards (B,) that ``counts`` (B, R) of responses add up to: in total, from clicks and from orders."""
         paid = counts * self._rewards  # (B, R)
         return {"total_reward": paid.sum(-1), "click_reward": paid[:, CLICK], "order_reward": paid[:, ORDER]}
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """(..., D) float64 of length 1; zero vectors stay as they are."""
+    exact = vectors.astype(np.float64)
+    length = np.sqrt((exact * exact).sum(-1, keepdims=True))
+    return exact / np.maximum(length, 1e-300)

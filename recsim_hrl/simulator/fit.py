@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.gradients import Gradients, session_loss
-from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
+from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, item_counts
 from recsim_hrl.simulator.store import Simulator, save_simulator
+from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import Catalogue
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
+from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, SessionBatch
+from recsim_hrl.simulator.weights import ResponseConfig
 
 PROCESSES = (1, 2)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsim_hrl import random
 from recsim_hrl.data.world import World
+from recsim_hrl.simulator.backend import Torch
 from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, Catalogue, Visits
@@ -57,9 +58,10 @@ class SimulatorMarket:
     """The learned users of a simulator."""
 
     def __init__(self, simulator: Simulator, steps: int) -> None:
-        self.catalogue, self.start = simulator.catalogue, simulator.memories
-        self.model = Recurrence(simulator.model, steps)
-        self.items = self.model.items(simulator.codes)
+        self.catalogue, data = simulator.catalogue, simulator.data
+        self.start = Memory(*map(torch.from_numpy, vars(data.memories).values()))
+        self.model = Recurrence(data.weights, steps, backend=Torch)
+        self.items = self.model.items(data.codes)
 
     def initial(self, users: Tensor) -> "Users":
         return Users(self.start.take(users))

@@ -5,174 +5,182 @@ one kind, so an impression changes two rows of a user's memory (its kind's, and 
 prediction reads the same two. The other rows only fade, and that is made up for when they are next touched, from the
 step at which they last were. A user-step therefore costs the same for any number of kinds.
 ``tests/simulator/test_response.py`` holds this form against the parallel one.
+
+It runs on NumPy arrays, for environments, and on torch tensors, for policies that look at all candidates at once.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from recsim_hrl.simulator.response import SURPRISES, ItemCodes, ResponseModel, on_grid
+from recsim_hrl.simulator.backend import NumPy
+from recsim_hrl.simulator.weights import SURPRISES, ItemCodes, ResponseWeights, on_grid
 from recsim_hrl.types import NO_ITEM, R
+
+if TYPE_CHECKING:
+    from recsim_hrl.simulator.backend import Backend
+    from recsim_hrl.types import Array
 
 
 @dataclass(frozen=True)
 class Memory:
     """Traces of ``B`` users: on each of H time scales the learned ones, then those of the surprises; W in all."""
 
-    whole: Tensor  # (B, W) of all kinds together, as they are now
-    kinds: Tensor  # (B, K, W) of each kind, as they were after the impression that last changed them
-    written: Tensor  # (B, K) int64, the step after that impression
+    whole: Array  # (B, W) of all kinds together, as they are now
+    kinds: Array  # (B, K, W) of each kind, as they were after the impression that last changed them
+    written: Array  # (B, K) int64, the step after that impression
 
-    def take(self, users: Tensor) -> "Memory":
+    def take(self, users: Array) -> Memory:
         """A copy of the memory of ``users`` (b,)."""
         return Memory(self.whole[users], self.kinds[users], self.written[users])
 
-    def split(self, size: int) -> list["Memory"]:
+    def split(self, size: int) -> list[Memory]:
         """Views of ``size`` users each."""
-        parts = (part.split(size) for part in (self.whole, self.kinds, self.written))
-        return [Memory(*part) for part in zip(*parts, strict=True)]
+        starts = range(0, len(self.whole), size)
+        return [Memory(*(part[start : start + size] for part in vars(self).values())) for start in starts]
 
 
 @dataclass(frozen=True)
 class Items:
     """What the recurrence needs of ``I`` items."""
 
-    kind: Tensor  # (I,) int64
-    hidden: Tensor  # (I, hidden), the item's own share of the first hidden layer
-    marks: Tensor  # (I R, 2 (W - surprises)), what each response to it adds to the traces of its kind, and of all kinds
-
-    def marks_of(self, chosen: Tensor, responses: Tensor) -> Tensor:
-        """(B, 2 (W - surprises)) what ``responses`` (B,) to the ``chosen`` items (B,) add."""
-        return self.marks.index_select(0, chosen * R + responses)
+    kind: Array  # (I,) int64
+    hidden: Array  # (I, hidden), the item's own share of the first hidden layer
+    marks: Array  # (I R, 2 (W - surprises)), what each response to it adds to the traces of its kind, and of all kinds
 
 
 @dataclass(frozen=True)
 class Read:
     """The traces that concern one item per user, as they are now."""
 
-    row: Tensor  # (B,) int64, of all users' kinds
-    seen: Tensor  # (B, 2 W) of the item's kind, then of all kinds
+    row: Array  # (B,) int64, of all users' kinds
+    seen: Array  # (B, 2 W) of the item's kind, then of all kinds
 
 
 class Recurrence:
     """A fitted response model with its weights laid out for stepping.
 
     Args:
-        model: The fitted model.
+        weights: Of the fitted model.
         steps: Impressions of a session, at the most.
         dtype: Of its arithmetic.
-        device: Where its weights lie.
+        backend: Whether it runs on NumPy arrays or on torch tensors.
     """
 
     def __init__(
-        self,
-        model: ResponseModel,
-        steps: int,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = "cpu",
+        self, weights: ResponseWeights, steps: int, dtype: str = "float32", backend: type[Backend] = NumPy
     ) -> None:
-        config, weights = model.config, {name: value.double() for name, value in model.state_dict().items()}
-        place = {"dtype": dtype, "device": torch.device(device)}
-        self.dtype, self.kinds, self.time_scales = dtype, config.kinds, config.time_scales
+        config, exact = weights.config, weights.exact
+        self.dtype, self.backend, self.kinds, self.time_scales = dtype, backend, config.kinds, config.time_scales
         repeats = (config.traces, SURPRISES)
         self.learned, surprises = (config.time_scales * size for size in repeats)
         self.width = self.learned + surprises
 
-        def each_trace(values: Tensor) -> Tensor:
+        def each_trace(values: np.ndarray) -> np.ndarray:
             """(W,) for each trace the value (H,) of its time scale."""
-            return torch.cat([values.double().repeat_interleave(size) for size in repeats])
+            return np.concatenate([values.repeat(size) for size in repeats])
 
-        reads = [weights[f"{verb}_{part}.weight"] for part in ("own", "all") for verb in ("read", "wonder")]
-        read = torch.cat(reads, 1) * each_trace(model.units).repeat(2)  # (hidden, 2 W)
-        self._read = read.T.contiguous().to(**place)  # (2 W, hidden)
-        self._write = torch.cat([weights["write_own.weight"], weights["write_all.weight"]]).T.to(place["device"])
-        self._item = weights["read_item.weight"].T.to(**place), weights["read_item.bias"].to(**place)
-        self._middle = weights["middle.weight"].T.contiguous().to(**place), weights["middle.bias"].to(**place)
-        head = weights["logit_scale"] * weights["head.weight"]  # (R, hidden)
-        bias = weights["logit_scale"] * weights["head.bias"] + weights["logit_shift"]  # (R,)
-        self._head = head.to(**place), bias.unsqueeze(1).to(**place)
-        self._decays = each_trace(model.decays).to(place["device"])  # (W,)
-        ages = torch.arange(steps + 1, dtype=torch.float64).unsqueeze(1)
-        self._left = (each_trace(model.decays) ** ages).to(**place)  # (1 + steps, W) left after so many impressions
-        self._carry = each_trace(model.carry).to(**place)  # (W,)
-        self._answer = torch.eye(R, **place)[:, 1:].repeat(1, self.time_scales)  # (R, surprises)
-        self._first = torch.zeros(0, dtype=torch.int64, device=place["device"])
+        reads = [exact[f"{verb}_{part}.weight"] for part in ("own", "all") for verb in ("read", "wonder")]
+        read = np.concatenate(reads, 1) * np.tile(each_trace(weights.units), 2)  # (hidden, 2 W)
+        self._read = self._place(read.T)  # (2 W, hidden)
+        self._write = np.concatenate([exact["write_own.weight"], exact["write_all.weight"]]).T
+        self._item = exact["read_item.weight"].T, exact["read_item.bias"]
+        self._middle = self._place(exact["middle.weight"].T), self._place(exact["middle.bias"])
+        head = exact["logit_scale"] * exact["head.weight"]  # (R, hidden)
+        bias = exact["logit_scale"] * exact["head.bias"] + exact["logit_shift"]  # (R,)
+        self._head = self._place(head), self._place(bias[:, None])
+        self._decays, self._carry = each_trace(weights.decays), each_trace(weights.carry)  # (W,)
+        self._left = self._place(self._decays ** np.arange(steps + 1)[:, None])  # (1 + steps, W) after so many steps
+        self._answer = self._place(np.tile(np.eye(R)[:, 1:], (1, self.time_scales)))  # (R, surprises)
+        self._first = self.backend.place(np.zeros(0, np.int64))
+
+    def _place(self, values: np.ndarray) -> Array:
+        return self.backend.place(np.ascontiguousarray(values, self.dtype))
 
     def items(self, codes: ItemCodes) -> Items:
         """Items with ``codes``."""
-        hidden = self.hidden_share(codes)  # (I, hidden)
+        hidden = codes.features @ self._item[0] + self._item[1]  # (I, hidden)
         # Summed in one order for every item, so that an item's marks do not depend on the others.
-        write = self._write.unflatten(0, (R, -1))  # (R, 1 + V, 2 learned)
-        parts = [value.view(-1, 1, 1) * write[:, v] for v, value in enumerate(codes.values.to(write).unbind(-1))]
-        marks = sum(parts).to(self.dtype)  # (I, R, 2 learned)
-        return Items(codes.kinds.argmax(-1).to(hidden.device), hidden, marks.flatten(0, 1))
+        write = self._write.reshape(R, -1, self._write.shape[-1])  # (R, 1 + V, 2 learned)
+        marks = sum(value[:, None, None] * write[:, v] for v, value in enumerate(codes.values.T))  # (I, R, 2 learned)
+        kind = self.backend.place(codes.kinds)
+        return Items(kind, self._place(hidden), self._place(marks.reshape(-1, marks.shape[-1])))
 
-    def hidden_share(self, codes: ItemCodes) -> Tensor:
-        """(I, hidden) the share of the first hidden layer that items with ``codes`` have of their own."""
-        return codes.features.to(self._read) @ self._item[0] + self._item[1]
-
-    def replay(self, items: Items, shown: Tensor, responses: Tensor) -> Memory:
+    def replay(self, codes: ItemCodes, shown: np.ndarray, responses: np.ndarray) -> Memory:
         """Memory of users at the start of a visit (step 0), after the visit before; there are no surprises in it.
 
         Args:
-            items: The catalogue.
+            codes: Of the catalogue.
             shown: (U, P) indices into it, right-aligned, NO_ITEM where none.
             responses: (U, P)
         """
-        places = shown.clamp_min(0)
-        present = (shown != NO_ITEM).unsqueeze(-1).to(self.dtype)  # (U, P, 1)
-        kinds = nn.functional.one_hot(items.kind[places], self.kinds) * present  # (U, P, K)
-        ages = torch.arange(shown.shape[1] - 1, -1, -1, device=shown.device)  # (P,)
-        left = (self._decays[: self.learned] ** ages.unsqueeze(1)).to(self.dtype)  # (P, learned)
-        own, whole = items.marks[places * R + responses].chunk(2, -1)  # (U, P, learned) each
-        memory = torch.matmul(kinds.transpose(1, 2), own * left), (whole * left * present).sum(1)
-        rest = self.width - self.learned
-        kinds, whole = (nn.functional.pad(part, (0, rest)) * self._carry for part in memory)
-        return Memory(whole, kinds, torch.zeros_like(kinds[..., 0], dtype=torch.int64))
+        size, length = shown.shape
+        marks = np.asarray(self.items(codes).marks, np.float64)
+        memory = np.zeros((1 + self.kinds, size, self.width))  # all kinds first
+        users = np.arange(size)
+        for place in range(length):
+            memory *= self._decays
+            here = shown[:, place] != NO_ITEM
+            item = shown[here, place]
+            own, whole = np.split(marks[item * R + responses[here, place]], 2, 1)  # (u, learned) each
+            memory[0, here, : self.learned] += whole
+            memory[1 + codes.kinds[item], users[here], : self.learned] += own
+        memory *= self._carry
+        kinds = self._place(memory[1:].swapaxes(0, 1))  # (U, K, W)
+        return Memory(self._place(memory[0]), kinds, self.backend.place(np.zeros((size, self.kinds), np.int64)))
 
-    def read(self, memory: Memory, kind: Tensor, step: Tensor) -> Read:
+    def read(self, memory: Memory, kind: Array, step: Array) -> Read:
         """What ``memory`` holds of one ``kind`` (B,) per user, after ``step`` (B,) impressions of the session."""
+        take = self.backend.take
         if len(self._first) != len(kind):
-            self._first = torch.arange(0, len(kind) * self.kinds, self.kinds, device=kind.device)
+            self._first = self.backend.place(np.arange(0, len(kind) * self.kinds, self.kinds))
         row = self._first + kind
-        age = step - memory.written.view(-1).index_select(0, row)
-        own = memory.kinds.view(-1, self.width).index_select(0, row)
-        return Read(row, torch.cat([own.mul_(self._left.index_select(0, age)), memory.whole], 1))
+        age = step - take(memory.written.reshape(-1), row)
+        own = take(memory.kinds.reshape(-1, self.width), row)
+        own *= take(self._left, age)
+        return Read(row, self.backend.join((own, memory.whole)))
 
-    def logits(self, seen: Tensor, hidden: Tensor) -> Tensor:
+    def logits(self, seen: Array, hidden: Array) -> Array:
         """Calibrated logits (R, B) of one item per user, from what is ``seen`` (B, 2 W) of the user and the item's
         share of the ``hidden`` layer (B, hidden)."""
-        return self._respond(torch.addmm(hidden, seen, self._read))
+        first = seen @ self._read
+        first += hidden
+        return self._respond(first)
 
-    def _respond(self, hidden: Tensor) -> Tensor:
+    def _respond(self, first: Array) -> Array:
         """(R, n) from the first hidden layer (n, hidden), which is overwritten."""
-        hidden = nn.functional.silu(hidden, inplace=True)
-        deeper = nn.functional.silu(torch.addmm(self._middle[1], hidden, self._middle[0]), inplace=True)
-        return torch.addmm(self._head[1], self._head[0], deeper.add_(hidden).T)
+        hidden = self.backend.silu(first)
+        deeper = hidden @ self._middle[0]
+        deeper += self._middle[1]
+        deeper = self.backend.silu(deeper)
+        deeper += hidden
+        return self._head[0] @ deeper.T + self._head[1]
 
-    def write(
-        self, memory: Memory, read: Read, marks: Tensor, responses: Tensor, expected: Tensor, step: Tensor
-    ) -> None:
+    def write(self, memory: Memory, read: Read, marks: Array, responses: Array, expected: Array, step: Array) -> None:
         """Put one impression per user into ``memory``.
 
         Args:
             memory: Is changed.
             read: What was read for the item; it is used up.
-            marks: (B, 2 (W - surprises)) what the response to the item adds, of :meth:`Items.marks_of`.
+            marks: (B, 2 (W - surprises)) what the response to the item adds: its row of ``Items.marks``.
             responses: (B,)
-            expected: (B, R) probabilities of the responses, on the grid that surprises are taken from.
+            expected: (R, B) probabilities of the responses, on the grid that surprises are taken from.
             step: (B,) impressions before this one.
         """
-        surprise = self._answer.index_select(0, responses) - expected[:, 1:].repeat(1, self.time_scales)
-        for traces, mark in zip((read.seen[:, : self.width], memory.whole), marks.chunk(2, 1), strict=True):
-            traces.mul_(self._left[1])
-            traces[:, : self.learned].add_(mark)
-            traces[:, self.learned :].add_(surprise)
-        memory.kinds.view(-1, self.width).index_copy_(0, read.row, read.seen[:, : self.width])
-        memory.written.view(-1).index_copy_(0, read.row, step + 1)
+        surprise = self.backend.take(self._answer, responses)
+        surprise -= self.backend.join((expected[1:].T,) * self.time_scales)
+        own, learned = read.seen[:, : self.width], self.learned
+        for traces, mark in ((own, marks[:, :learned]), (memory.whole, marks[:, learned:])):
+            traces *= self._left[1]
+            traces[:, :learned] += mark
+            traces[:, learned:] += surprise
+        memory.kinds.reshape(-1, self.width)[read.row] = own
+        memory.written.reshape(-1)[read.row] = step + 1
 
-    def all_logits(self, memory: Memory, step: int, kind: Tensor, hidden: Tensor) -> Tensor:
+    def all_logits(self, memory: Memory, step: int, kind: Array, hidden: Array) -> Array:
         """(B, C, R) calibrated logits of many items for all users at the same ``step``.
 
         Args:
@@ -182,17 +190,17 @@ class Recurrence:
             hidden: (C, hidden), or (B, C, hidden), the items' share of the first layer.
         """
         own = memory.kinds * self._left[step - memory.written]  # (B, K, W)
-        first = own @ self._read[: self.width] + (memory.whole @ self._read[self.width :]).unsqueeze(1)
+        rows = own @ self._read[: self.width] + (memory.whole @ self._read[self.width :])[:, None]  # (B, K, hidden)
         if kind.ndim == 1:
-            first = first.index_select(1, kind)  # (B, C, hidden)
+            first = rows[:, kind]  # (B, C, hidden)
         else:
-            first = first.gather(1, kind.unsqueeze(-1).expand(-1, -1, first.shape[-1]))
-        first = first.add_(hidden)
-        return self._respond(first.flatten(0, 1)).T.unflatten(0, first.shape[:2])
+            first = rows[self.backend.place(np.arange(len(rows)))[:, None], kind]
+        first += hidden
+        return self._respond(first.reshape(-1, first.shape[-1])).T.reshape(*first.shape[:2], R)
 
-    def update(self, memory: Memory, step: int, items: Items, chosen: Tensor, responses: Tensor) -> None:
+    def update(self, memory: Memory, step: int, items: Items, chosen: Array, responses: Array) -> None:
         """Read, foretell and write at once, for users who are all at the same ``step``."""
-        steps = torch.full_like(responses, step)
-        read = self.read(memory, items.kind.index_select(0, chosen), steps)
-        probs = self.logits(read.seen, items.hidden.index_select(0, chosen)).T.softmax(-1)
-        self.write(memory, read, items.marks_of(chosen, responses), responses, on_grid(probs), steps)
+        take, steps = self.backend.take, responses * 0 + step
+        read = self.read(memory, take(items.kind, chosen), steps)
+        expected = on_grid(self.backend.softmax(self.logits(read.seen, take(items.hidden, chosen))))
+        self.write(memory, read, take(items.marks, chosen * R + responses), responses, expected, steps)

@@ -25,58 +25,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from recsim_hrl.simulator.weights import SURPRISES, ResponseConfig, ResponseWeights, on_grid
 from recsim_hrl.types import R
-
-SURPRISES = R - 1
-"""A surprise is kept for every response but the skip."""
-PROBABILITY_GRID = 2.0**12
-"""Surprises are taken from probabilities rounded to this grid: so they are the same bit for bit in every batch,
-although a matrix product of one row and of a thousand rows round differently."""
 
 _NEVER = -1e4  # logit of a kind without items
 
 
 @dataclass(frozen=True)
-class ResponseConfig:
-    """Shape of a response model."""
-
-    embedding_dim: int = 50
-    """Width of an item embedding."""
-    kinds: int = 24
-    """Item kinds that traces are kept for."""
-    values: int = 4
-    """Learned item values that what an impression adds depends on."""
-    half_lives: tuple[float, ...] = (1.5, 4.0, 8.0, 16.0, 40.0, 400.0)
-    """Initial half-lives of the traces in impressions; learned from there."""
-    traces: int = 4
-    """Traces per kind and time scale, beside those of the surprises."""
-    hidden: int = 96
-    """Width of the two hidden layers."""
-    item_features: int = 16
-    """Learned features of the candidate itself."""
-
-    def __post_init__(self) -> None:
-        for name in ("embedding_dim", "kinds", "traces", "hidden", "item_features"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"response model {name}: got {getattr(self, name)}, allowed 1 or more")
-        if not self.half_lives or min(self.half_lives) <= 0:
-            raise ValueError(f"response model half_lives: got {self.half_lives}, allowed one or more positive numbers")
-
-    @property
-    def time_scales(self) -> int:
-        return len(self.half_lives)
-
-
-@dataclass(frozen=True)
-class ItemCodes:
-    """What the model knows of items, computed once per catalogue."""
+class LearningCodes:
+    """What the model knows of items while it learns; :class:`recsim_hrl.simulator.weights.ItemCodes` when it has."""
 
     kinds: Tensor  # (..., K) one-hot
     values: Tensor  # (..., 1 + V), the first is 1
     features: Tensor  # (..., F)
-
-    def __getitem__(self, index: Tensor) -> "ItemCodes":
-        return ItemCodes(self.kinds[index], self.values[index], self.features[index])
 
 
 class ResponseModel(nn.Module):
@@ -106,6 +67,11 @@ class ResponseModel(nn.Module):
         # Calibration on held-out sessions: logits are multiplied by the scale, then shifted (see fit.calibrate).
         self.register_buffer("logit_scale", torch.ones(1))
         self.register_buffer("logit_shift", torch.zeros(R))
+
+    @property
+    def weights(self) -> ResponseWeights:
+        """The weights as they are now, as arrays that share their memory."""
+        return ResponseWeights(self.config, {name: value.numpy() for name, value in self.state_dict().items()})
 
     @torch.no_grad()
     def begin_with_categories(self, embeddings: Tensor, categories: Tensor) -> None:
@@ -145,7 +111,7 @@ class ResponseModel(nn.Module):
         """(H,) brings traces of every time scale near 1 before they enter the network."""
         return (1.0 - self.decays).clamp_min(0.02) * 2.0
 
-    def encode(self, embeddings: Tensor) -> ItemCodes:
+    def encode(self, embeddings: Tensor) -> LearningCodes:
         """Codes of items with ``embeddings`` (..., D).
 
         An item is of its most likely kind. While the model learns, the gradient is that of the likelihoods
@@ -157,7 +123,7 @@ class ResponseModel(nn.Module):
             kinds = kinds + likely - likely.detach()
         values = torch.tanh(self.to_values(embeddings))  # (..., V)
         values = torch.cat([torch.ones_like(values[..., :1]), values], -1)  # (..., 1 + V)
-        return ItemCodes(kinds, values, self.to_features(embeddings))
+        return LearningCodes(kinds, values, self.to_features(embeddings))
 
     def session_logits(self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int) -> Tensor:
         """Logits of every impression of whole sessions, each given those before it.
@@ -223,11 +189,6 @@ class ResponseModel(nn.Module):
             whole.mul_(left[1]).add_(surprise)
             written.index_fill_(0, row, place + 1)
         return torch.stack(found, 1)
-
-
-def on_grid(probs: Tensor) -> Tensor:
-    """``probs`` rounded to the grid that surprises are taken from."""
-    return (probs * PROBABILITY_GRID).round() / PROBABILITY_GRID
 
 
 class _Fading:

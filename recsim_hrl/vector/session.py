@@ -1,48 +1,51 @@
-"""The native vector environment of RecSession: the core, with seeds, spaces, NumPy arrays and autoreset around it."""
+"""The native vector environment of RecSession: the core, with seeds, spaces, checks and autoreset around it."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from torch import Tensor
 
 from recsim_hrl.render import Impression, SessionTrace, picture
 from recsim_hrl.simulator.core import HISTORIES, Action, Observation, Outcome, SessionConfig, SessionCore, SessionState
-from recsim_hrl.simulator.store import Simulator, load_simulator
+from recsim_hrl.simulator.folder import SimulatorData, load_data
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER
+
+if TYPE_CHECKING:
+    from recsim_hrl.simulator.store import Simulator
 
 SEED_BITS = (1 << 63) - 1
 Arrays = dict[str, np.ndarray]
 
 
-def load_core(simulator: str | Path | Simulator, split: str, config: SessionConfig) -> SessionCore:
+def load_core(simulator: str | Path | Simulator | SimulatorData, split: str, config: SessionConfig) -> SessionCore:
     """The core of a task over a simulator, or over one loaded by name or folder."""
-    if not isinstance(simulator, Simulator):
-        simulator = load_simulator(simulator, split)
-    return SessionCore(simulator, config)
+    if isinstance(simulator, (str, Path)):
+        simulator = load_data(simulator, split)
+    return SessionCore(simulator if isinstance(simulator, SimulatorData) else simulator.data, config)
 
 
 def action_space(core: SessionCore) -> Space:
     """Action space of one user."""
     if core.config.action == "item":
         return Discrete(len(core.candidates))
-    return Box(-core.bound, core.bound, core.simulator.catalogue.embeddings.shape[1:], np.float32)
+    return Box(-core.bound, core.bound, core.data.catalogue.embeddings.shape[1:], np.float32)
 
 
 def observation_space(core: SessionCore) -> Space:
     """Observation space of one user."""
     length = core.config.history
     if core.config.observation == "item_ids":
-        low, high, shape, dtype = 0, len(core.simulator.catalogue), (length,), np.int64
+        low, high, shape, dtype = 0, len(core.data.catalogue), (length,), np.int64
     else:
-        width = core.simulator.catalogue.embeddings.shape[1]
+        width = core.data.catalogue.embeddings.shape[1]
         low, high, shape, dtype = -core.bound, core.bound, (length, width), np.float32
     if core.config.flat:
         return Box(low, high, (len(HISTORIES) * int(np.prod(shape)),), dtype)
@@ -80,7 +83,7 @@ class SessionBatch:
             else:
                 new_seeds[row] = entropy.integers(SEED_BITS) if seed is None else _check_seed(seed)
                 new_episodes[row] = 0
-        chosen = torch.tensor([self._check_user(user) for user in users])  # (b,)
+        chosen = np.array([self._check_user(user) for user in users], np.int64)  # (b,)
         self._place(rows, new_seeds, new_episodes, chosen)
 
     def go_on(self, rows: np.ndarray) -> None:
@@ -89,12 +92,12 @@ class SessionBatch:
         episodes[rows] += 1
         self._place(rows, self.seeds, episodes, None)
 
-    def _place(self, rows: np.ndarray, seeds: np.ndarray, episodes: np.ndarray, users: Tensor | None) -> None:
-        fresh = self.core.initial(torch.from_numpy(seeds[rows]), torch.from_numpy(episodes[rows]), users)
+    def _place(self, rows: np.ndarray, seeds: np.ndarray, episodes: np.ndarray, users: np.ndarray | None) -> None:
+        fresh = self.core.initial(seeds[rows], episodes[rows], users)
         if len(rows) == self.size:
             self.state = fresh
         else:
-            self._running().put(torch.from_numpy(rows), fresh)
+            self._running().put(rows, fresh)
         self.seeds, self.episodes = seeds, episodes
 
     def _check_user(self, user: int | None) -> int:
@@ -114,34 +117,34 @@ class SessionBatch:
     def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, Arrays]:
         """Play one step: rewards (B,) float64, truncated (B,) bool, and the step's info as arrays (B,)."""
         state = self._running()
-        if bool(self.core.terminal(state).any()):
+        if self.core.terminal(state).any():
             raise ResetNeeded("a session has ended; call reset() before the next step()")
         outcome = self.core.step(state, self._read(actions))
-        return outcome.reward.numpy(), self.core.terminal(state).numpy(), self._info(outcome)
+        return outcome.reward, self.core.terminal(state), self._info(outcome)
 
-    def _read(self, actions: Any) -> Tensor:
-        """The actions as a tensor, if they have the kind and shape of the action space."""
+    def _read(self, actions: Any) -> np.ndarray:
+        """The actions as an array of the core's, if they have the kind and shape of the action space."""
         array = np.asarray(actions)
         if self.core.config.action == "item":
             kinds, name, shape, dtype = "iu", "whole numbers", (self.size,), np.int64
         else:
-            width = self.core.simulator.catalogue.embeddings.shape[1]
+            width = self.core.data.catalogue.embeddings.shape[1]
             kinds, name, shape, dtype = "fiu", "numbers", (self.size, width), np.float32
         if array.dtype.kind not in kinds or array.shape != shape:
             raise ValueError(
                 f"{self.core.config.action} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape "
                 f"{shape} (the first {self.size} is the number of users); pass an element of the action space"
             )
-        return torch.from_numpy(array.astype(dtype))
+        return array.astype(dtype)
 
     def _info(self, outcome: Outcome) -> Arrays:
-        catalogue, rewards = self.core.simulator.catalogue, self.core.config.rewards
-        response = outcome.response.numpy()
+        catalogue, rewards = self.core.data.catalogue, self.core.config.rewards
+        response = outcome.response
         return {
             "response": response,
-            "item": outcome.item.numpy(),
-            "item_id": catalogue.item_ids[outcome.item].numpy(),
-            "category": catalogue.categories[outcome.item].numpy(),
+            "item": outcome.item,
+            "item_id": catalogue.item_ids[outcome.item],
+            "category": catalogue.categories[outcome.item],
             "click_reward": np.where(response == CLICK, rewards[CLICK], 0.0),
             "order_reward": np.where(response == ORDER, rewards[ORDER], 0.0),
             "user": self.users(),
@@ -149,23 +152,21 @@ class SessionBatch:
 
     def users(self) -> np.ndarray:
         """(B,) pool indices of the users."""
-        return self._running().user.numpy().copy()
+        return self._running().user.copy()
 
     def session_info(self) -> Arrays:
         """Totals of the sessions so far, as arrays (B,)."""
         state = self._running()
-        parts = {name: value.numpy() for name, value in self.core.reward_parts(state.responses).items()}
-        counts = state.responses.numpy().copy()
-        return parts | {
+        counts = state.responses.copy()
+        return self.core.reward_parts(counts) | {
             "clicks": counts[:, CLICK],
             "orders": counts[:, ORDER],
-            "length": state.step.numpy().copy(),
+            "length": state.step.copy(),
         }
 
     def observe(self) -> Arrays | np.ndarray:
         """Observations of all users."""
-        seen = self.core.observe(self._running())
-        return {name: value.numpy() for name, value in seen.items()} if isinstance(seen, dict) else seen.numpy()
+        return self.core.observe(self._running())
 
 
 def _check_seed(seed: int) -> int:
@@ -176,7 +177,7 @@ def _check_seed(seed: int) -> int:
 
 def impression(core: SessionCore, info: Arrays, reward: np.ndarray, row: int) -> Impression:
     """What user ``row`` saw and did in the step that ``info`` and ``reward`` tell of."""
-    price = core.simulator.catalogue.prices[info["item"][row]].item()
+    price = core.data.catalogue.prices[info["item"][row]].item()
     return Impression(
         int(info["item_id"][row]), int(info["category"][row]), price, int(info["response"][row]), float(reward[row])
     )
@@ -209,7 +210,7 @@ class RecSessionVectorEnv(VectorEnv):
         max_episode_steps: int | None = None,
         *,
         session_length: int = 50,
-        simulator: str | Path | Simulator = "default",
+        simulator: str | Path | Simulator | SimulatorData = "default",
         split: str = "train",
         action: Action = "embedding",
         observation: Observation = "embeddings",
@@ -231,8 +232,8 @@ class RecSessionVectorEnv(VectorEnv):
         self.single_action_space, self.single_observation_space = action_space(self.core), observation_space(self.core)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.item_embeddings = self.core.simulator.catalogue.embeddings.numpy()  # (I, D)
-        self.candidate_items = self.core.candidates.numpy()  # (C,)
+        self.item_embeddings = self.core.data.catalogue.embeddings  # (I, D)
+        self.candidate_items = self.core.candidates  # (C,)
         self._batch = SessionBatch(self.core, num_envs)
         self._traces: list[SessionTrace] = []
 

@@ -4,6 +4,7 @@ import torch
 from recsim_hrl_agents import LoggedSessions, Market, evaluate, make_agent
 from recsim_hrl_agents.baselines.greedy import ResponseRanker
 from recsim_hrl_agents.baselines.shown import ShownItems
+from recsim_hrl_agents.networks import ItemTable
 
 
 def shown_items(env, agent, steps):
@@ -78,9 +79,9 @@ def test_greedy_learns_the_best_item_of_each_context(circle, action):
 
 def test_ranker_reads_decayed_means():
     ranker = ResponseRanker(embedding_dim=1, history=3, half_lives=(1.0,), hidden=2)
-    window = torch.tensor([[[0.0], [2.0], [4.0]]])
-    empty = torch.zeros(1, 3, 1)
-    reads = ranker.read({"browsed": window, "clicked": empty, "ordered": empty})
+    items = ItemTable(np.array([[2.0], [4.0]], np.float32), "item_ids")
+    empty = np.zeros((1, 3), np.int64)
+    reads = ranker.read(items, {"browsed": np.array([[0, 1, 2]]), "clicked": empty, "ordered": empty})
     # Weights 1/4, 1/2, 1 over their sum 7/4; the oldest place is empty.
     torch.testing.assert_close(reads[0, :2], torch.tensor([(1.0 + 4.0) / 1.75, 1.5 / 1.75]))
     assert reads[0, 2:].abs().sum() == 0

@@ -2,8 +2,9 @@
 
 import torch
 
-from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
+from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP, Catalogue, Visits
 
 EMBEDDINGS = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.8, 0.6], [0.0, -1.0]]

@@ -18,9 +18,10 @@ from recsim_hrl.simulator.fit import (
     split_sessions,
 )
 from recsim_hrl.simulator.gradients import Gradients, session_loss
-from recsim_hrl.simulator.response import ResponseConfig, ResponseModel
+from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import load_simulator
+from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import Catalogue
 
 ITEMS, LENGTH = 20, 20
@@ -220,7 +221,7 @@ def test_fit_simulator_writes_what_it_returns(tmp_path):
     fitted = fit_simulator(log, tmp_path / "simulator", SMALL, name="toy", report=quiet)
     loaded = load_simulator(tmp_path / "simulator")
     assert loaded.name == "toy" and loaded.provenance == fitted.provenance
-    assert torch.equal(loaded.memories.kinds, fitted.memories.kinds)
+    np.testing.assert_array_equal(loaded.data.memories.kinds, fitted.data.memories.kinds)
     assert loaded.provenance["log"]["impressions"] == 60 * LENGTH
     assert loaded.provenance["fit"]["hidden"] == 16
     assert len(loaded.visits) == SMALL.pool and loaded.catalogue.item_ids[0] == 500

@@ -10,7 +10,8 @@ import torch
 
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.simulator.fit import FitConfig
-from recsim_hrl.simulator.store import SPLITS, load_simulator
+from recsim_hrl.simulator.folder import SPLITS
+from recsim_hrl.simulator.store import load_simulator
 
 ROOT = Path(__file__).parents[2]
 REPORTS = {split: ROOT / "benchmarks" / "results" / f"validity_{split}" / "validity.json" for split in SPLITS}

@@ -1,10 +1,13 @@
 """The response model: its two forms agree, its memory is what it says, its shape is checked."""
 
+import numpy as np
 import pytest
 import torch
 
+from recsim_hrl.simulator.backend import NumPy, Torch
 from recsim_hrl.simulator.recurrence import Recurrence
-from recsim_hrl.simulator.response import ItemCodes, ResponseConfig, ResponseModel, on_grid
+from recsim_hrl.simulator.response import ResponseModel
+from recsim_hrl.simulator.weights import ItemCodes, ResponseConfig, on_grid
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, R
 
 BORDER, LENGTH, ITEMS, WIDTH = 5, 17, 30, 6  # the session ends in the middle of its fourth chunk
@@ -41,10 +44,11 @@ def sessions():
 def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
     parallel = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R)
-    users = Recurrence(model, steps=LENGTH)
-    catalogue = users.items(model.encode(embeddings))
+    users = Recurrence(model.weights, steps=LENGTH, backend=Torch)
+    codes = model.weights.encode(embeddings.numpy())
+    catalogue = users.items(codes)
     before = torch.where(present[:, :BORDER] > 0, items[:, :BORDER], NO_ITEM)
-    memory = users.replay(catalogue, before, responses[:, :BORDER])
+    memory = users.replay(codes, before.numpy(), responses[:, :BORDER].numpy())
     for place in range(LENGTH):
         item = items[:, BORDER + place]
         among_all = users.all_logits(memory, place, catalogue.kind, catalogue.hidden)[range(3), item]
@@ -53,9 +57,9 @@ def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
         read = users.read(memory, catalogue.kind[item], step)
         logits = users.logits(read.seen, catalogue.hidden[item]).T
         torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
-        expected = on_grid(logits.softmax(-1))
+        expected = on_grid(logits.softmax(-1)).T
         response = responses[:, BORDER + place]
-        users.write(memory, read, catalogue.marks_of(item, response), response, expected, step)
+        users.write(memory, read, catalogue.marks[item * R + response], response, expected, step)
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
@@ -68,19 +72,52 @@ def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
     assert bool((after[:, 7] != before[:, 7]).any(-1).all())
 
 
-def nothing_seen(users, items, size):
+def nothing_seen(users, codes, size):
     """Memory of ``size`` users without a visit before."""
-    return users.replay(items, torch.full((size, 1), NO_ITEM), torch.zeros(size, 1, dtype=torch.int64))
+    return users.replay(codes, np.full((size, 1), NO_ITEM), np.zeros((size, 1), np.int64))
 
 
 def memory_of(model, embeddings):
     """Users of ``model`` after three impressions."""
-    users = Recurrence(model, steps=4)
-    catalogue = users.items(model.encode(embeddings))
-    memory = nothing_seen(users, catalogue, 2)
+    users = Recurrence(model.weights, steps=4, backend=Torch)
+    codes = model.weights.encode(embeddings.numpy())
+    catalogue = users.items(codes)
+    memory = nothing_seen(users, codes, 2)
     for step, shown in enumerate(([0, 1], [2, 0], [4, 7])):
         users.update(memory, step, catalogue, torch.tensor(shown), torch.tensor([step, 2 - step]))
     return users, catalogue, memory
+
+
+def test_weights_encode_items_as_the_model_does(embeddings):
+    model = model_of()
+    codes, learning = model.weights.encode(embeddings.numpy()), model.encode(embeddings)
+    assert codes.kinds.tolist() == learning.kinds.argmax(-1).tolist()
+    np.testing.assert_allclose(codes.values, learning.values.numpy(), atol=1e-6)
+    np.testing.assert_allclose(codes.features, learning.features.numpy(), atol=1e-5)
+
+
+def test_the_shapes_of_a_configuration_are_those_of_its_model():
+    model = model_of()
+    assert model.config.shapes == {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    model.weights.check()
+
+
+def test_numpy_and_torch_say_the_same(embeddings, sessions):
+    model, (items, responses, _) = model_of(), sessions
+    codes = model.weights.encode(embeddings.numpy())
+    logits, memories = [], []
+    for backend in (NumPy, Torch):
+        users = Recurrence(model.weights, steps=LENGTH, backend=backend)
+        catalogue, memory = users.items(codes), nothing_seen(users, codes, 3)
+        for place in range(LENGTH):
+            users.update(
+                memory, place, catalogue, *map(backend.place, (items[:, place].numpy(), responses[:, place].numpy()))
+            )
+        logits.append(np.asarray(users.all_logits(memory, LENGTH, catalogue.kind, catalogue.hidden)))
+        memories.append([np.asarray(part) for part in vars(memory).values()])
+    np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
+    for one, other in zip(*memories, strict=True):  # probabilities meet the grid at the same steps: equal bit for bit
+        np.testing.assert_array_equal(one, other)
 
 
 def test_candidates_may_differ_by_user(embeddings):
@@ -104,10 +141,10 @@ def test_memory_by_hand():
     clicks, value_of_orders = torch.eye(R * 2)[[2 * CLICK, 2 * ORDER + 1]]  # marks: (1, value) of each response
     model.write_own.weight.copy_(torch.stack([clicks, value_of_orders]))
     model.write_all.weight.copy_(torch.stack([value_of_orders, clicks]))
-    users = Recurrence(model, steps=4)
-    kinds, values = torch.eye(2), torch.tensor([[1.0, 0.5], [1.0, -0.5]])
-    items = users.items(ItemCodes(kinds, values, torch.zeros(2, 16)))
-    memory = nothing_seen(users, items, 1)
+    users = Recurrence(model.weights, steps=4, backend=Torch)
+    codes = ItemCodes(np.arange(2), np.array([[1.0, 0.5], [1.0, -0.5]]), np.zeros((2, 16)))
+    items = users.items(codes)
+    memory = nothing_seen(users, codes, 1)
     for step, (item, response) in enumerate([(0, CLICK), (0, ORDER), (1, ORDER)]):
         users.update(memory, step, items, torch.tensor([item]), torch.tensor([response]))
     # A click surprises by (0.75, -0.25), an order by (-0.25, 0.75). Kind 0 is as it was after its last impression, at
@@ -124,9 +161,10 @@ def test_memory_by_hand():
 def test_a_model_is_not_surprised_on_average_by_sessions_of_its_own_making(embeddings):
     """Whatever is shown: here each user sees, of all items, the one that the model thinks most likely to be clicked."""
     model = model_of()
-    users, size, length = Recurrence(model, steps=40), 4000, 40
-    catalogue = users.items(model.encode(embeddings))
-    memory = nothing_seen(users, catalogue, size)
+    users, size, length = Recurrence(model.weights, steps=40, backend=Torch), 4000, 40
+    codes = model.weights.encode(embeddings.numpy())
+    catalogue = users.items(codes)
+    memory = nothing_seen(users, codes, size)
     generator = torch.Generator().manual_seed(4)
     total = torch.zeros(size, R)
     for step in range(length):
@@ -142,12 +180,12 @@ def test_a_model_is_not_surprised_on_average_by_sessions_of_its_own_making(embed
 
 def test_the_border_between_visits_leaves_a_share(embeddings):
     model = model_of(half_lives=(1.0, 8.0))
-    shown, responses = torch.tensor([[3, 5]]), torch.tensor([[CLICK, ORDER]])
-    codes, kept = model.encode(embeddings), []
+    shown, responses = np.array([[3, 5]]), np.array([[CLICK, ORDER]])
+    codes, kept = model.weights.encode(embeddings.numpy()), []
     for logit in (20.0, 0.0):  # all is kept, half is kept
         model.carry_logits.fill_(logit)
-        users = Recurrence(model, steps=1)
-        kept.append(users.replay(users.items(codes), shown, responses).kinds)
+        users = Recurrence(model.weights, steps=1, backend=Torch)
+        kept.append(users.replay(codes, shown, responses).kinds)
     assert float(kept[0].abs().sum()) > 0
     torch.testing.assert_close(kept[1], kept[0] / 2)
 
@@ -190,10 +228,12 @@ def test_kinds_begin_where_the_mean_of_a_category_is_nearest():
 def test_calibration_scales_then_shifts(embeddings):
     model = model_of()
     _, catalogue, memory = memory_of(model, embeddings)
-    calibrated = Recurrence(model, steps=4).all_logits(memory, 3, catalogue.kind, catalogue.hidden)
+    calibrated = Recurrence(model.weights, steps=4, backend=Torch).all_logits(
+        memory, 3, catalogue.kind, catalogue.hidden
+    )
     model.logit_scale.fill_(1.0)
     model.logit_shift.zero_()
-    raw = Recurrence(model, steps=4).all_logits(memory, 3, catalogue.kind, catalogue.hidden)
+    raw = Recurrence(model.weights, steps=4, backend=Torch).all_logits(memory, 3, catalogue.kind, catalogue.hidden)
     torch.testing.assert_close(calibrated, raw * 1.3 + torch.tensor([0.2, -0.1, -0.4]))
 
 

@@ -8,6 +8,7 @@ import torch
 
 from recsim_hrl.data.bayes import BayesFilter
 from recsim_hrl.data.world import World, WorldConfig
+from recsim_hrl.simulator.backend import Torch
 from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator, random_simulator
@@ -37,9 +38,9 @@ def test_predictions_are_those_of_the_recurrence():
     expected = []
     for session in range(3):
         visits = sequences.visits(np.array([session]))
-        users = Recurrence(simulator.model, steps=8)
-        catalogue = users.items(simulator.codes)
-        memory = users.replay(catalogue, visits.items, visits.responses)
+        users, codes = Recurrence(simulator.model.weights, steps=8, backend=Torch), simulator.data.codes
+        catalogue = users.items(codes)
+        memory = users.replay(codes, visits.items.numpy(), visits.responses.numpy())
         for step, place in enumerate(range(*sequences.offsets[session : session + 2])):
             item, response = (torch.tensor([int(part[place])]) for part in (sequences.items, sequences.responses))
             logits = users.all_logits(memory, step, catalogue.kind[item], catalogue.hidden[item])[0, 0]
