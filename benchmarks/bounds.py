@@ -8,7 +8,6 @@ What exploits a simulator may be paid for the simulator's mistakes: each of its 
 the true world, where there is one, and that value stands beside the other.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import tyro
 
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.bounds_table import COLUMNS
+from benchmarks.processes import processes
 from recsim_hrl.data.world import World
 from recsim_hrl.simulator.evaluate import world_of
 from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, Values, WorldMarket, run_policy
@@ -147,7 +147,7 @@ def main(config: BoundsConfig) -> None:
     # The long ones first, so that the processes end together.
     jobs = [(market, task, length) for task, length in reversed(TASKS) for market in reversed(markets)]
     rows = []
-    with ProcessPoolExecutor(config.workers) as pool:
+    with processes(config.workers) as pool:
         for part in pool.map(measure, *zip(*jobs, strict=True), [config] * len(jobs)):
             rows += part
             print(to_text(part), flush=True)

@@ -4,20 +4,16 @@ A sweep may be stopped at any moment, by Ctrl-C or worse: finished runs are comp
 and the same call goes on from there.
 """
 
-import contextlib
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
 
+from benchmarks.processes import processes
 from benchmarks.records import RunRecord, finished_records, record_name, save_record
 from benchmarks.tasks import Run
 
@@ -71,7 +67,7 @@ def _work(
     """Do ``waiting`` in worker processes; returns a line for each run that failed."""
     failures: list[str] = []
     progress = Progress(sum(run.cost for run, _ in waiting), len(waiting), stream)
-    with progress, _processes(min(workers, len(waiting))) as pool:
+    with progress, processes(min(workers, len(waiting))) as pool:
         runs: dict[Future, Run] = {
             pool.submit(_execute_and_save, execute, run, key, folder): run for run, key in waiting
         }
@@ -95,30 +91,6 @@ def _execute_and_save(execute: Execute, run: Run, key: str, folder: Path) -> tup
     save_record(record, folder)
     sessions = len(record.click_rewards)
     return (sum(record.click_rewards) + sum(record.order_rewards)) / sessions, time.monotonic() - started
-
-
-@contextlib.contextmanager
-def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose processes end with the block, also when it is left by Ctrl-C."""
-    others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    pool.shutdown()
-
-
-def _start_worker() -> None:
-    """End at once on Ctrl-C, and when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 class Progress:

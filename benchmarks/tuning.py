@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import tyro
 from recsim_hrl_agents import LoggedSessions, evaluate, make_agent
 
 from benchmarks.aggregate import read_csv, write_csv
+from benchmarks.processes import processes
 from benchmarks.records import simulator_fingerprint
 from benchmarks.tasks import Entry, Run, Task, make_preset, training_log
 from benchmarks.training import make_env, train_and_keep_the_best
@@ -227,7 +228,7 @@ def main(config: TuningConfig) -> None:
         raise ValueError(
             f"{config.out}: {len(others)} trials are of another simulator; move the file away to tune anew"
         )
-    with ProcessPoolExecutor(config.workers) as pool:
+    with processes(config.workers) as pool:
         while missing := _missing(config, rows):  # the first round, then the second
             waiting = [pool.submit(execute_trial, trial, run, config) for trial, run in missing]
             for future in as_completed(waiting):
