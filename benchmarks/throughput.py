@@ -6,6 +6,7 @@ actions are drawn beforehand. If ``sardine-rec`` is installed, its fastest envir
 model by formula, in place of a learned one. The machine is described in the file; compare ratios, not rates.
 """
 
+import os
 import platform
 import resource
 import statistics
@@ -77,11 +78,8 @@ def stepper(case: Case) -> Callable[[int], None]:
 
         name, arguments, vectorization = "sardine/SingleItem-BoredInf-v0", {}, "sync"
     else:
-        import torch
-
         import recsim_hrl  # noqa: F401
 
-        torch.set_num_threads(case.threads)
         name, arguments, vectorization = "RecSession-v0", dict(case.arguments), "vector_entry_point"
     if case.users > 1:
         env = gym.make_vec(name, num_envs=case.users, vectorization_mode=vectorization, **arguments)
@@ -163,6 +161,7 @@ def main(config: ThroughputConfig) -> None:
     """Time every case and write the table."""
     rows = []
     for case in cases(config):
+        os.environ["OMP_NUM_THREADS"] = str(case.threads)  # read by the process when it loads NumPy
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             rows.append(pool.submit(measure, case, config).result())
         print(" | ".join(str(cell) for cell in rows[-1]), flush=True)
