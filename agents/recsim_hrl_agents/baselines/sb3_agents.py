@@ -43,7 +43,7 @@ class DQNConfig:
     """Adam step size."""
     falling_rate: bool = True
     """Whether the step size falls linearly to 0 over the training, so that the last policy is not a chance one."""
-    gamma: float = 0.8
+    gamma: float = 0.95
     """Discount of one step."""
     buffer_size: int = 100_000
     """Transitions kept for replay."""
@@ -109,7 +109,7 @@ class TD3Config:
     """Adam step size."""
     falling_rate: bool = True
     """Whether the step size falls linearly to 0 over the training, so that the last policy is not a chance one."""
-    gamma: float = 0.98
+    gamma: float = 0.95
     """Discount of one step."""
     tau: float = 0.01
     """Share of the networks that the target networks take over at each update."""
@@ -121,7 +121,7 @@ class TD3Config:
     """Environment steps of uniformly random actions before learning starts."""
     train_freq: int = 1
     """Steps of all sub-environments between gradient updates."""
-    gradient_steps: int = 4
+    gradient_steps: int = 2
     """Gradient updates each time."""
     action_noise: float = 0.2
     """Standard deviation of the noise on actions scaled to [-1, 1]."""

@@ -28,7 +28,7 @@ class DDPGConfig:
     """Width of the GRUs and of the state."""
     critic_width: int = 128
     """Width of the critic's layer that joins state and action (Eq. 8)."""
-    gamma: float = 0.95
+    gamma: float = 0.97
     """Discount of one step."""
     tau: float = 0.01
     """Share of the networks that the target networks take over at each update."""
@@ -44,7 +44,7 @@ class DDPGConfig:
     """Environment steps of uniformly random items before learning starts."""
     steps_per_update: int = 64
     """Environment steps per gradient update: with 64 parallel users one update follows each step of them all."""
-    n_step: int = 3
+    n_step: int = 8
     """Steps of reward in a critic target; 1 is the paper's. Longer ones see further and are slightly off-policy."""
     noise: float = 1.0
     """Length of the Gaussian exploration noise relative to the virtual action (only its direction matters)."""
