@@ -69,7 +69,7 @@ def _bound_lines(axes: Axes, bounds: Sequence[SummaryRow]) -> None:
     bottom, top = axes.get_ylim()
     for place, row in enumerate(sorted(bounds, key=lambda row: -row.total.estimate)):
         height = top + 0.1 + 0.5 * place
-        label = "policy that looks inside the simulator" if place == 0 else None
+        label = "reference policy, see the bounds" if place == 0 else None
         style = _DASHES.get(row.agent, "--")
         axes.vlines(row.total.estimate, bottom, height + 0.4, INK, style, linewidth=1.1, zorder=0.5, label=label)
         axes.text(row.total.estimate, height, f" {row.agent.replace('_', '-')}", va="bottom", fontsize=8.5, color=INK)
