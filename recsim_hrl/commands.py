@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
@@ -213,7 +214,8 @@ def run(command: str, arguments: Sequence[str]) -> None:
     chosen = tyro.cli(_CLASSES[command], prog=f"recsim-hrl {command}", args=list(arguments))
     # Small tensors: a second thread only waits, for minutes where another program holds the other core.
     torch.set_num_threads(1)
-    chosen.run()
+    with threadpool_limits(1):
+        chosen.run()
 
 
 def _at_least(name: str, value: int, low: int) -> None:

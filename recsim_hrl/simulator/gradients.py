@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from recsim_hrl.simulator.response import ResponseModel
@@ -59,9 +60,11 @@ class Gradients:
 
     def __enter__(self) -> Self:
         torch.set_num_threads(1)
+        self._limits = threadpool_limits(1)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._limits.restore_original_limits()
         torch.set_num_threads(self._threads)
         if self._helper is not None:
             self._helper.close()  # which ends the process
@@ -88,7 +91,7 @@ class Gradients:
             mine = _gradient(self.model, self.embeddings, self.sequences, shares[0])
             return [mine, self._helper.recv()]
         except (EOFError, ConnectionError) as error:
-            raise RuntimeError(
+            raise ChildProcessError(
                 "fit: the second process has ended, killed or for want of memory; start the fit again, which goes on "
                 "after the last whole pass, or use one process"
             ) from error
@@ -110,6 +113,7 @@ def _help(pipe: Connection, config: dict, embeddings: np.ndarray, sequences: Seq
     """The second process: answers with the gradient of what it is sent, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, whose end is the end of this one
     torch.set_num_threads(1)
+    threadpool_limits(1)
     model = ResponseModel(ResponseConfig(**config)).train()
     while True:
         try:

@@ -22,9 +22,11 @@ taste is not.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recsim_hrl.simulator.backend import NumPy
 from recsim_hrl.simulator.weights import SURPRISES, ResponseConfig, ResponseWeights, on_grid
 from recsim_hrl.types import R
 
@@ -171,24 +173,37 @@ class ResponseModel(nn.Module):
             kinds: (B, T) of the items.
             answers: (B, T, R) one-hot responses, zero where there is no impression.
         """
+        # In NumPy: the arrays of one place are so small that torch would spend most of the time on its calls.
         size, length = kinds.shape
-        rows = torch.arange(size, device=kinds.device) * self.config.kinds + kinds.T  # (T, B)
-        units = self.units.repeat_interleave(SURPRISES)  # (H SURPRISES,)
-        left = self.decays.repeat_interleave(SURPRISES) ** torch.arange(length + 1, device=kinds.device).unsqueeze(1)
-        wonder = (torch.cat([self.wonder_own.weight * units, self.wonder_all.weight * units], 1)).T.contiguous()
-        own = hidden.new_zeros(size * self.config.kinds, len(units))  # as after the impression that last changed it
-        whole, written = hidden.new_zeros(size, len(units)), torch.zeros_like(own[:, 0], dtype=torch.int64)
-        hidden, answers, found = hidden.transpose(0, 1).contiguous(), answers.transpose(0, 1).contiguous(), []
+        scales, rows = self.config.time_scales, (torch.arange(size) * self.config.kinds + kinds.T).numpy()  # (T, B)
+        units, decays = (part.repeat_interleave(SURPRISES).numpy() for part in (self.units, self.decays))
+        left = decays ** np.arange(length + 1, dtype=np.float32)[:, None]  # (1 + T, H SURPRISES)
+        wonder = np.concatenate([layer.weight.numpy() * units for layer in (self.wonder_own, self.wonder_all)], 1).T
+        middle, bias = self.middle.weight.numpy().T, self.middle.bias.numpy()
+        head = (self.logit_scale * self.head.weight).numpy()
+        shift = (self.logit_scale * self.head.bias + self.logit_shift).numpy()[:, None]
+        own = np.zeros((size * self.config.kinds, len(units)), np.float32)  # as after what last changed it
+        whole, written = np.zeros((size, len(units)), np.float32), np.zeros(len(own), np.int64)
+        first = hidden.transpose(0, 1).numpy().copy()  # (T, B, hidden), is used up
+        answers = answers.permute(1, 2, 0).numpy()  # (T, R, B)
+        present, found = answers.sum(1), np.zeros((length, size, SURPRISES), np.float32)
         for place, row in enumerate(rows):
-            mine = own.index_select(0, row) * left.index_select(0, place - written.index_select(0, row))
-            probs = self._respond(torch.addmm(hidden[place], torch.cat([mine, whole], 1), wonder)).softmax(-1)
-            surprise = (answers[place] - on_grid(probs) * answers[place].sum(-1, keepdim=True))[:, 1:]
-            found.append(surprise)
-            surprise = surprise.repeat(1, self.config.time_scales)  # (B, H SURPRISES)
-            own.index_copy_(0, row, mine.mul_(left[1]).add_(surprise))
-            whole.mul_(left[1]).add_(surprise)
-            written.index_fill_(0, row, place + 1)
-        return torch.stack(found, 1)
+            mine = own.take(row, 0)
+            mine *= left.take(place - written.take(row), 0)
+            first[place] += np.concatenate((mine, whole), 1) @ wonder
+            shallow = NumPy.silu(first[place])
+            deeper = shallow @ middle
+            deeper += bias
+            deeper = NumPy.silu(deeper)
+            deeper += shallow
+            probs = on_grid(NumPy.softmax(head @ deeper.T + shift))  # (R, B)
+            found[place] = (answers[place, 1:] - probs[1:] * present[place]).T
+            surprise = np.concatenate((found[place],) * scales, 1)  # (B, H SURPRISES)
+            for traces in (mine, whole):
+                traces *= decays
+                traces += surprise
+            own[row], written[row] = mine, place + 1
+        return torch.from_numpy(found).transpose(0, 1)
 
 
 class _Fading:

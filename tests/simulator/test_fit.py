@@ -282,5 +282,5 @@ def test_a_second_process_that_ends_is_named():
         gradients.descend(np.arange(4))
         gradients._process.kill()
         gradients._process.join()
-        with pytest.raises(RuntimeError, match="the second process has ended"):
+        with pytest.raises(ChildProcessError, match="the second process has ended"):
             gradients.descend(np.arange(4))
