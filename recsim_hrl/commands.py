@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import tyro
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -213,7 +212,6 @@ def run(command: str, arguments: Sequence[str]) -> None:
     """Run ``command`` with its ``arguments``; exits with status 2 where they cannot be understood."""
     chosen = tyro.cli(_CLASSES[command], prog=f"recsim-hrl {command}", args=list(arguments))
     # Small tensors: a second thread only waits, for minutes where another program holds the other core.
-    torch.set_num_threads(1)
     with threadpool_limits(1):
         chosen.run()
 

@@ -85,3 +85,14 @@ def test_sample_never_picks_an_outcome_of_no_probability():
 def test_sample_keeps_every_leading_dimension():
     probs = torch.tensor([[[0.2, 0.8], [0.9, 0.1]]])  # (1, 2, 2)
     assert random.sample(probs, torch.tensor([[0.5, 0.5]])).tolist() == [[1, 0]]
+
+
+def test_arrays_and_tensors_draw_the_same():
+    keys = torch.arange(-500, 500) * 987_654_321_987
+    for draw in (random.uniform, random.normal, lambda key: random.integers(key, 17), lambda key: random.mix(key, 3)):
+        drawn = draw(keys.numpy())
+        assert isinstance(drawn, np.ndarray)
+        np.testing.assert_allclose(drawn, draw(keys).numpy(), rtol=1e-6, atol=1e-7)
+    probs = torch.softmax(torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)), -1)
+    draws = random.uniform(keys)
+    np.testing.assert_array_equal(random.sample(probs.numpy(), draws.numpy()), random.sample(probs, draws).numpy())

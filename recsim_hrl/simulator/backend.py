@@ -63,33 +63,3 @@ class NumPy:
         shares = np.exp(logits - logits.max(0))
         shares /= shares.sum(0)
         return shares
-
-
-class Torch:
-    """Tensors on the processor, where torch has been imported."""
-
-    @staticmethod
-    def place(values: np.ndarray) -> Array:
-        import torch
-
-        return torch.from_numpy(values)
-
-    @staticmethod
-    def take(values: Array, index: Array) -> Array:
-        return values.index_select(0, index)
-
-    @staticmethod
-    def join(parts: Sequence[Array]) -> Array:
-        import torch
-
-        return torch.cat(tuple(parts), 1)
-
-    @staticmethod
-    def silu(values: Array) -> Array:
-        from torch.nn.functional import silu
-
-        return silu(values, inplace=True)
-
-    @staticmethod
-    def softmax(logits: Array) -> Array:
-        return logits.softmax(0)

@@ -20,7 +20,7 @@ from recsim_hrl import random
 from recsim_hrl.simulator.backend import NumPy
 from recsim_hrl.simulator.folder import SimulatorData
 from recsim_hrl.simulator.recurrence import Memory, Read, Recurrence
-from recsim_hrl.simulator.weights import PROBABILITY_GRID
+from recsim_hrl.simulator.weights import PROBABILITY_GRID, on_grid
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
 
 Action = Literal["embedding", "item"]
@@ -171,7 +171,7 @@ class SessionCore:
         self.model = Recurrence(data.weights, config.session_length)
         self._exact_model = Recurrence(data.weights, config.session_length, "float64")
         self._items = self.model.items(codes)  # (C, ...)
-        self._exact_hidden = self._exact_model.items(codes).hidden  # (C, hidden)
+        self._exact_hidden = self._exact_model.hidden_share(codes)  # (C, hidden)
         self._start = data.memories  # (U, ...)
         self._exact_directions = _directions(catalogue.embeddings[self.candidates])  # (C, D)
         self._directions = self._exact_directions.astype(np.float32)  # (C, D)
@@ -306,15 +306,11 @@ class SessionCore:
         read = self.model.read(state.memory, self._items.kind.take(chosen), state.step)
         logits = self.model.logits(read.seen, self._items.hidden.take(chosen, 0))  # (R, B)
         probs = NumPy.softmax(logits)  # (R, B)
-        steps = probs * PROBABILITY_GRID  # (R, B) of the grid
-        expected = np.rint(steps)
-        steps -= expected
-        close = (np.abs(steps, out=steps) > 0.5 - CLOSE_EDGE).any(0)  # (B,)
+        expected = on_grid(probs)  # (R, B)
+        close = (np.abs(probs - expected) > (0.5 - CLOSE_EDGE) / PROBABILITY_GRID).any(0)  # (B,)
         if close.any():
             rows = close.nonzero()[0]  # (b,)
-            exact = NumPy.softmax(self._exact_logits(read, chosen, rows))  # (R, b)
-            expected[:, rows] = np.rint(exact * PROBABILITY_GRID)
-        expected /= PROBABILITY_GRID
+            expected[:, rows] = on_grid(NumPy.softmax(self._exact_logits(read, chosen, rows)))
         return Forecast(read, logits, probs, expected)
 
     def _exact_logits(self, read: Read, chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -356,13 +352,14 @@ class SessionCore:
         ``forecast`` is what was foretold of them, if it was; it is used up.
         """
         forecast = forecast or self.foretell(state, chosen)
-        marks = self._items.marks.take(chosen * R + responses, 0)
+        marks = self.model.marks_of(self._items, chosen, responses)
         self.model.write(state.memory, forecast.read, marks, responses, forecast.expected, state.step)
         users = np.arange(len(chosen))
         state.shown[users, chosen] = True
         # The item goes to the next place of every ring; where it does not enter, that place stays the next one.
+        number = self.candidates.take(chosen) + 1  # (B,)
         for place in range(len(HISTORIES)):
-            state.rings[users, place, state.ends[:, place]] = self.candidates.take(chosen) + 1
+            state.rings[users, place, state.ends[:, place]] = number
         ends = state.ends
         ends += self._enters.take(responses, 0)
         ends[ends == state.rings.shape[-1]] = 0

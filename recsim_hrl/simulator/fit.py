@@ -132,15 +132,15 @@ def fit_response_model(
         model = ResponseModel(shape)
     model.begin_with_categories(embeddings, catalogue.categories)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    batches = sum(1 for _ in sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
+    batches = len(sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
     schedule = _one_cycle(batches * config.passes)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     store = _Checkpoint(checkpoint, fit_key(sequences, embeddings, config))
     best, history, first = _Best(), [], 0
     if state := store.load():
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         best = _Best(state["best_loss"], state["best_model"])
         history, first = state["history"], len(state["history"])
         log(f"resuming after pass {first}")
@@ -154,16 +154,8 @@ def fit_response_model(
             history.append({"pass": number + 1, "train_log_loss": train_loss, "held_out_log_loss": held_loss})
             log(f"pass {number + 1}/{config.passes}: log-loss {train_loss:.5f}, held out {held_loss:.5f}")
             best.offer(held_loss, model)
-            store.save(
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "scheduler": scheduler.state_dict(),
-                    "best_loss": best.loss,
-                    "best_model": best.weights,
-                    "history": history,
-                }
-            )
+            found = {"best_loss": best.loss, "best_model": best.weights, "history": history}
+            store.save({name: part.state_dict() for name, part in parts.items()} | found)
     model.load_state_dict(best.weights)
     model.eval().requires_grad_(False)
     calibrate(model, embeddings, sequences, held)

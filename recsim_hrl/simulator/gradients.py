@@ -46,7 +46,6 @@ class Gradients:
         self.model, self.embeddings, self.sequences = model, embeddings, sequences
         self.parameters = list(model.parameters())
         self._helper: Connection | None = None
-        self._threads = torch.get_num_threads()
         if processes == 2:
             self._begin_helper()
 
@@ -59,13 +58,11 @@ class Gradients:
         other.close()  # so that the end of the process is the end of the pipe
 
     def __enter__(self) -> Self:
-        torch.set_num_threads(1)
         self._limits = threadpool_limits(1)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._limits.restore_original_limits()
-        torch.set_num_threads(self._threads)
         if self._helper is not None:
             self._helper.close()  # which ends the process
             self._process.join()
@@ -112,7 +109,6 @@ def _gradient(
 def _help(pipe: Connection, config: dict, embeddings: np.ndarray, sequences: Sequences) -> None:
     """The second process: answers with the gradient of what it is sent, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, whose end is the end of this one
-    torch.set_num_threads(1)
     threadpool_limits(1)
     model = ResponseModel(ResponseConfig(**config)).train()
     while True:

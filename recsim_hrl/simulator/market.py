@@ -15,9 +15,9 @@ from torch import Tensor
 
 from recsim_hrl import random
 from recsim_hrl.data.world import World
-from recsim_hrl.simulator.backend import Torch
 from recsim_hrl.simulator.recurrence import Memory, Recurrence
 from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.simulator.torch_backend import Torch
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, Catalogue, Visits
 
 _CACHE_USERS = 4

@@ -102,12 +102,22 @@ class Recurrence:
 
     def items(self, codes: ItemCodes) -> Items:
         """Items with ``codes``."""
-        hidden = codes.features @ self._item[0] + self._item[1]  # (I, hidden)
+        return Items(self.backend.place(codes.kinds), self.hidden_share(codes), self._marks(codes))
+
+    def hidden_share(self, codes: ItemCodes) -> Array:
+        """(I, hidden) the share of the first hidden layer that items with ``codes`` have of their own."""
+        return self._place(codes.features @ self._item[0] + self._item[1])
+
+    def _marks(self, codes: ItemCodes) -> Array:
+        """(I R, 2 learned) of :class:`Items`."""
         # Summed in one order for every item, so that an item's marks do not depend on the others.
         write = self._write.reshape(R, -1, self._write.shape[-1])  # (R, 1 + V, 2 learned)
         marks = sum(value[:, None, None] * write[:, v] for v, value in enumerate(codes.values.T))  # (I, R, 2 learned)
-        kind = self.backend.place(codes.kinds)
-        return Items(kind, self._place(hidden), self._place(marks.reshape(-1, marks.shape[-1])))
+        return self._place(marks.reshape(-1, marks.shape[-1]))
+
+    def marks_of(self, items: Items, chosen: Array, responses: Array) -> Array:
+        """(B, 2 learned) what ``responses`` (B,) to the ``chosen`` items (B,) add to the traces."""
+        return self.backend.take(items.marks, chosen * R + responses)
 
     def replay(self, codes: ItemCodes, shown: np.ndarray, responses: np.ndarray) -> Memory:
         """Memory of users at the start of a visit (step 0), after the visit before; there are no surprises in it.
@@ -118,22 +128,22 @@ class Recurrence:
             responses: (U, P)
         """
         size, length = shown.shape
-        marks = np.asarray(self.items(codes).marks, np.float64)
+        marks = np.asarray(self._marks(codes), np.float64)
         memory = np.zeros((1 + self.kinds, size, self.width))  # all kinds first
         users = np.arange(size)
         for place in range(length):
-            memory *= self._decays
             here = shown[:, place] != NO_ITEM
             item = shown[here, place]
+            left = self._decays[: self.learned] ** (length - 1 - place)  # (learned,) by the end of the visit
             own, whole = np.split(marks[item * R + responses[here, place]], 2, 1)  # (u, learned) each
-            memory[0, here, : self.learned] += whole
-            memory[1 + codes.kinds[item], users[here], : self.learned] += own
+            memory[0, here, : self.learned] += whole * left
+            memory[1 + codes.kinds[item], users[here], : self.learned] += own * left
         memory *= self._carry
         kinds = self._place(memory[1:].swapaxes(0, 1))  # (U, K, W)
         return Memory(self._place(memory[0]), kinds, self.backend.place(np.zeros((size, self.kinds), np.int64)))
 
-    def read(self, memory: Memory, kind: Array, step: Array) -> Read:
-        """What ``memory`` holds of one ``kind`` (B,) per user, after ``step`` (B,) impressions of the session."""
+    def read(self, memory: Memory, kind: Array, step: Array | int) -> Read:
+        """What ``memory`` holds of one ``kind`` (B,) per user, after ``step`` impressions, (B,) or the same for all."""
         take = self.backend.take
         if len(self._first) != len(kind):
             self._first = self.backend.place(np.arange(0, len(kind) * self.kinds, self.kinds))
@@ -148,27 +158,20 @@ class Recurrence:
         share of the ``hidden`` layer (B, hidden)."""
         first = seen @ self._read
         first += hidden
-        return self._respond(first)
+        return respond(first, self._middle, self._head, self.backend)
 
-    def _respond(self, first: Array) -> Array:
-        """(R, n) from the first hidden layer (n, hidden), which is overwritten."""
-        hidden = self.backend.silu(first)
-        deeper = hidden @ self._middle[0]
-        deeper += self._middle[1]
-        deeper = self.backend.silu(deeper)
-        deeper += hidden
-        return self._head[0] @ deeper.T + self._head[1]
-
-    def write(self, memory: Memory, read: Read, marks: Array, responses: Array, expected: Array, step: Array) -> None:
+    def write(
+        self, memory: Memory, read: Read, marks: Array, responses: Array, expected: Array, step: Array | int
+    ) -> None:
         """Put one impression per user into ``memory``.
 
         Args:
             memory: Is changed.
             read: What was read for the item; it is used up.
-            marks: (B, 2 (W - surprises)) what the response to the item adds: its row of ``Items.marks``.
+            marks: (B, 2 learned) what the response to the item adds, of :meth:`marks_of`.
             responses: (B,)
             expected: (R, B) probabilities of the responses, on the grid that surprises are taken from.
-            step: (B,) impressions before this one.
+            step: Impressions before this one, (B,) or the same for all.
         """
         surprise = self.backend.take(self._answer, responses)
         surprise -= self.backend.join((expected[1:].T,) * self.time_scales)
@@ -196,11 +199,29 @@ class Recurrence:
         else:
             first = rows[self.backend.place(np.arange(len(rows)))[:, None], kind]
         first += hidden
-        return self._respond(first.reshape(-1, first.shape[-1])).T.reshape(*first.shape[:2], R)
+        logits = respond(first.reshape(-1, first.shape[-1]), self._middle, self._head, self.backend)
+        return logits.T.reshape(*first.shape[:2], R)
 
     def update(self, memory: Memory, step: int, items: Items, chosen: Array, responses: Array) -> None:
         """Read, foretell and write at once, for users who are all at the same ``step``."""
-        take, steps = self.backend.take, responses * 0 + step
-        read = self.read(memory, take(items.kind, chosen), steps)
-        expected = on_grid(self.backend.softmax(self.logits(read.seen, take(items.hidden, chosen))))
-        self.write(memory, read, take(items.marks, chosen * R + responses), responses, expected, steps)
+        read = self.read(memory, self.backend.take(items.kind, chosen), step)
+        logits = self.logits(read.seen, self.backend.take(items.hidden, chosen))
+        expected = on_grid(self.backend.softmax(logits))
+        self.write(memory, read, self.marks_of(items, chosen, responses), responses, expected, step)
+
+
+def respond(first: Array, middle: tuple[Array, Array], head: tuple[Array, Array], backend: type[Backend]) -> Array:
+    """Logits (R, n) from the first hidden layer (n, hidden), which is overwritten.
+
+    Args:
+        first: The layer before its nonlinearity.
+        middle: Weights (hidden, hidden), inputs first, and bias (hidden,) of the second layer.
+        head: Weights (R, hidden) and bias (R, 1) of the logits.
+        backend: Of the arrays.
+    """
+    hidden = backend.silu(first)
+    deeper = hidden @ middle[0]
+    deeper += middle[1]
+    deeper = backend.silu(deeper)
+    deeper += hidden
+    return head[0] @ deeper.T + head[1]

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from recsim_hrl.simulator.backend import NumPy
+from recsim_hrl.simulator.recurrence import respond
 from recsim_hrl.simulator.weights import SURPRISES, ResponseConfig, ResponseWeights, on_grid
 from recsim_hrl.types import R
 
@@ -179,9 +180,9 @@ class ResponseModel(nn.Module):
         units, decays = (part.repeat_interleave(SURPRISES).numpy() for part in (self.units, self.decays))
         left = decays ** np.arange(length + 1, dtype=np.float32)[:, None]  # (1 + T, H SURPRISES)
         wonder = np.concatenate([layer.weight.numpy() * units for layer in (self.wonder_own, self.wonder_all)], 1).T
-        middle, bias = self.middle.weight.numpy().T, self.middle.bias.numpy()
-        head = (self.logit_scale * self.head.weight).numpy()
-        shift = (self.logit_scale * self.head.bias + self.logit_shift).numpy()[:, None]
+        middle = self.middle.weight.numpy().T, self.middle.bias.numpy()
+        shift = self.logit_scale * self.head.bias + self.logit_shift  # (R,)
+        head = (self.logit_scale * self.head.weight).numpy(), shift.numpy()[:, None]
         own = np.zeros((size * self.config.kinds, len(units)), np.float32)  # as after what last changed it
         whole, written = np.zeros((size, len(units)), np.float32), np.zeros(len(own), np.int64)
         first = hidden.transpose(0, 1).numpy().copy()  # (T, B, hidden), is used up
@@ -191,12 +192,7 @@ class ResponseModel(nn.Module):
             mine = own.take(row, 0)
             mine *= left.take(place - written.take(row), 0)
             first[place] += np.concatenate((mine, whole), 1) @ wonder
-            shallow = NumPy.silu(first[place])
-            deeper = shallow @ middle
-            deeper += bias
-            deeper = NumPy.silu(deeper)
-            deeper += shallow
-            probs = on_grid(NumPy.softmax(head @ deeper.T + shift))  # (R, B)
+            probs = on_grid(NumPy.softmax(respond(first[place], middle, head, NumPy)))  # (R, B)
             found[place] = (answers[place, 1:] - probs[1:] * present[place]).T
             surprise = np.concatenate((found[place],) * scales, 1)  # (B, H SURPRISES)
             for traces in (mine, whole):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.user_ids)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(S,) impressions of each session."""
         return np.diff(self.offsets)

@@ -27,9 +27,9 @@ Arrays = dict[str, np.ndarray]
 
 def load_core(simulator: str | Path | Simulator | SimulatorData, split: str, config: SessionConfig) -> SessionCore:
     """The core of a task over a simulator, or over one loaded by name or folder."""
-    if isinstance(simulator, (str, Path)):
-        simulator = load_data(simulator, split)
-    return SessionCore(simulator if isinstance(simulator, SimulatorData) else simulator.data, config)
+    if not isinstance(simulator, SimulatorData):  # asking for a Simulator would import torch
+        simulator = simulator.data if hasattr(simulator, "data") else load_data(simulator, split)
+    return SessionCore(simulator, config)
 
 
 def action_space(core: SessionCore) -> Space:

@@ -6,6 +6,7 @@ import torch
 from recsim_hrl_agents import evaluate, make_agent, train
 from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
 from recsim_hrl_agents.baselines.sb3_agents import train_sb3
+from recsim_hrl_agents.baselines.two_towers import TwoTowers
 from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -123,3 +124,44 @@ def test_global_generators_are_left_alone_and_curves_are_recorded(session_env):
     assert records[0]["length"] == 7
     assert records[0]["total_reward"] == records[0]["click_reward"] + records[0]["order_reward"]
     assert "value_loss" in records[1]
+
+
+def test_two_towers_are_products_of_features_plus_what_is_the_users_and_the_items_own():
+    candidates = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+    towers = TwoTowers(2, candidates, (4,))
+    features = torch.tensor([[0.5, -1.0], [2.0, 0.0]])
+    values = towers(features)
+    for i, user in enumerate(towers.user(features).tolist()):
+        for j, item in enumerate(towers.item(candidates).tolist()):
+            product = sum(u * v for u, v in zip(user[:4], item[:4], strict=True)) / 2.0  # 4 features: their root
+            assert values[i, j].item() == pytest.approx(product + user[4] + item[4], abs=1e-6)
+
+
+def test_an_item_tower_needs_a_width(session_env):
+    env = session_env(2, action="item")
+    with pytest.raises(ValueError, match=r"got net_arch=\(\) with item_tower=True, allowed at least one hidden layer"):
+        make_agent("sb3-dqn", env, net_arch=())
+    assert make_agent("sb3-dqn", env, net_arch=(), item_tower=False).act(env.reset(seed=0)[0]).shape == (2,)
+
+
+@pytest.mark.parametrize(("falling", "last"), [(True, 0.0), (False, 0.01)])
+def test_step_sizes_fall_to_nothing(session_env, falling, last):
+    agent = train_sb3(
+        "dqn", session_env(4, action="item"), 400, learning_rate=0.01, learning_starts=8, falling_rate=falling
+    )
+    [group] = agent.policy.optimizer.param_groups
+    assert group["lr"] == pytest.approx(last, abs=2e-4)
+
+
+def test_dqn_shows_random_items_as_often_as_it_was_told(session_env):
+    env = session_env(500, action="item")
+    observations, _ = env.reset(seed=0)
+    shown = {}
+    for share in (0.0, 0.3):
+        agent = make_agent("sb3-dqn", env, evaluation_eps=share)
+        agent.begin(np.ones(500, bool), np.arange(500))
+        shown[share] = np.concatenate([agent.act(observations) for _ in range(20)])
+    candidates = len(env.candidate_items)
+    other = (shown[0.0] != shown[0.3]).mean()
+    assert other == pytest.approx(0.3 * (1 - 1 / candidates), abs=0.02)  # a random item may be the best one
+    assert set(shown[0.3]) == set(range(candidates))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_hrl.simulator.backend import NumPy, Torch
+from recsim_hrl.simulator.backend import NumPy
 from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.response import ResponseModel
+from recsim_hrl.simulator.torch_backend import Torch
 from recsim_hrl.simulator.weights import ItemCodes, ResponseConfig, on_grid
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, R
 
@@ -59,7 +60,7 @@ def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
         torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
         expected = on_grid(logits.softmax(-1)).T
         response = responses[:, BORDER + place]
-        users.write(memory, read, catalogue.marks[item * R + response], response, expected, step)
+        users.write(memory, read, users.marks_of(catalogue, item, response), response, expected, step)
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):

@@ -8,10 +8,10 @@ import torch
 
 from recsim_hrl.data.bayes import BayesFilter
 from recsim_hrl.data.world import World, WorldConfig
-from recsim_hrl.simulator.backend import Torch
 from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator, random_simulator
+from recsim_hrl.simulator.torch_backend import Torch
 from recsim_hrl.simulator.validity import POSITION_EDGES, Predictions, measure, predict_log, session_statistics
 
 

@@ -1,7 +1,7 @@
 """DQN, PPO and TD3 of stable-baselines3, unmodified, through their public API, as agents of this package."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,12 +17,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
-from stable_baselines3.dqn.policies import QNetwork
-from torch import Tensor, nn
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor
 
 from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
+from recsim_hrl_agents.baselines.two_towers import TwoTowerDQNPolicy
 from recsim_hrl_agents.draws import SessionDraws
 from recsim_hrl_agents.loop import Curve, SessionTotals
 from recsim_hrl_agents.market import HISTORIES, Market
@@ -147,39 +147,6 @@ class HistoryMeans(BaseFeaturesExtractor):
         return self._means(self._items, observations)
 
 
-class TwoTowers(nn.Module):
-    """Values of all candidates: an item's features times a user's, plus the user's and the item's own.
-
-    Args:
-        width: Features of a user.
-        candidates: (C, D) embeddings.
-        hidden: Hidden layers of the user's tower; the last is as wide as the item's.
-    """
-
-    def __init__(self, width: int, candidates: Tensor, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.register_buffer("candidates", candidates, persistent=False)
-        self.user = nn.Sequential(*create_mlp(width, hidden[-1] + 1, list(hidden)))
-        self.item = nn.Sequential(*create_mlp(candidates.shape[1], hidden[-1] + 1, [hidden[-1]]))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C) of users with ``features`` (B, width)."""
-        user, item = self.user(features), self.item(self.candidates)  # (B, E + 1), (C, E + 1)
-        own = user[:, -1:] + item[:, -1]  # (B, C)
-        return torch.addmm(own, user[:, :-1], item[:, :-1].T, alpha=(user.shape[1] - 1) ** -0.5)
-
-
-class TwoTowerDQNPolicy(dqn.MultiInputPolicy):
-    """SB3's policy with :class:`TwoTowers` in place of a column per candidate."""
-
-    def make_q_net(self) -> QNetwork:
-        """Online and target network; see SB3."""
-        network = super().make_q_net()
-        candidates = torch.from_numpy(network.features_extractor.market.candidate_embeddings)
-        network.q_net = TwoTowers(network.features_dim, candidates, self.net_arch)
-        return network.to(self.device)
-
-
 class SB3Agent(Agent):
     """One algorithm of stable-baselines3; subclasses name it.
 
@@ -188,7 +155,7 @@ class SB3Agent(Agent):
     """
 
     algorithm: ClassVar[type[BaseAlgorithm]]
-    policy_class: ClassVar[type[BasePolicy]]
+    policy_class: type[BasePolicy]
     action: ClassVar[str | None] = None
     """The form of action that the algorithm needs, if it cannot do both."""
     learns_from = "environment"
@@ -202,15 +169,12 @@ class SB3Agent(Agent):
             )
         with _global_generators_kept():
             torch.manual_seed(seed)
-            self.policy = self._policy_class()(
+            self.policy = self.policy_class(
                 market.observation_space,
                 market.action_space,
                 lambda _: self.config.learning_rate,
                 **self._policy_alone(),
             )
-
-    def _policy_class(self) -> type[BasePolicy]:
-        return self.policy_class
 
     def _settings(self) -> dict[str, Any]:
         """Arguments of the algorithm."""
@@ -237,7 +201,7 @@ class SB3Agent(Agent):
         vec_env = NativeVecEnv(env)
         with _global_generators_kept():
             model = self.algorithm(
-                self._policy_class(),
+                self.policy_class,
                 vec_env,
                 policy_kwargs=self._policy(),
                 seed=self.seed,
@@ -314,13 +278,16 @@ class DQNAgent(SB3Agent):
     name = "sb3-dqn"
     config_class = DQNConfig
     algorithm = DQN
-    policy_class = dqn.MultiInputPolicy
     action = "item"
 
-    def _policy_class(self) -> type[BasePolicy]:
-        return TwoTowerDQNPolicy if self.config.item_tower else self.policy_class
-
     def __init__(self, market: Market, config: DQNConfig | None = None, seed: int = 0) -> None:
+        config = config or DQNConfig()
+        if config.item_tower and not config.net_arch:
+            raise ValueError(
+                f"agent {self.name}: got net_arch=() with item_tower=True, allowed at least one hidden layer, whose "
+                "width the item's features take; name one (net_arch=(128,)) or set item_tower=False"
+            )
+        self.policy_class = TwoTowerDQNPolicy if config.item_tower else dqn.MultiInputPolicy
         super().__init__(market, config, seed)
         self._draws = SessionDraws(seed)
 
