@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from recsim_hrl.types import Array
 
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
@@ -31,12 +31,17 @@ def _wrap(number: int) -> int:
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
+def stir(key: Array, scaled: Array | int) -> Array:
+    """``mix`` of a word that is already multiplied by the golden ratio; also compiled for single numbers."""
+    x = (key ^ scaled) + GOLDEN
+    x = (x ^ ((x >> 30) & ((1 << 34) - 1))) * _MIX_1
+    x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * _MIX_2
+    return x ^ ((x >> 31) & ((1 << 33) - 1))
+
+
 def mix(key: Array, word: Array | int) -> Array:
     """Fold one more ``word`` into ``key``; both int64, broadcast against each other."""
-    x = (key ^ (_wrap(word * _GOLDEN) if isinstance(word, int) else word * _GOLDEN)) + _GOLDEN
-    x = (x ^ _shift_right(x, 30)) * _MIX_1
-    x = (x ^ _shift_right(x, 27)) * _MIX_2
-    return x ^ _shift_right(x, 31)
+    return stir(key, _wrap(word * GOLDEN) if isinstance(word, int) else word * GOLDEN)
 
 
 def uniform(key: Array) -> Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = ("types", "random", "data", "simulator", "render", "vector", "envs", "wrappers", "commands", "cli")
+ORDER = ("types", "random", "compiled", "data", "simulator", "render", "vector", "envs", "wrappers", "commands", "cli")
 """Parts of ``recsim_hrl``; each may import itself and those before it."""
 FOR_AGENTS = ("recsim_hrl.types", "recsim_hrl.wrappers")
 """What the agents may know of ``recsim_hrl``: the glossary and the public wrappers, and no simulator."""

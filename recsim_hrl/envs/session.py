@@ -182,9 +182,9 @@ class RecSessionEnv(gym.Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show one item to the user."""
         reward, truncated, step_info = self._batch.advance(np.asarray(action)[None])
-        info: dict[str, Any] = {name: value[0].item() for name, value in step_info.items()}
+        info: dict[str, Any] = {name: value.item() for name, value in step_info.items()}
         if truncated[0]:
-            info["session"] = {name: value[0].item() for name, value in self._batch.session_info().items()}
+            info["session"] = {name: value.item() for name, value in self._batch.session_info().items()}
         if self._trace is not None:
             self._trace.impressions.append(impression(self.core, step_info, reward, 0))
             self._show()

@@ -18,7 +18,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
-from recsim_hrl.simulator.recurrence import Memory, Recurrence
+from recsim_hrl.simulator.recurrence import Recurrence
+from recsim_hrl.simulator.tables import Memory
 from recsim_hrl.simulator.weights import ItemCodes, ResponseConfig, ResponseWeights
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from recsim_hrl import random
 from recsim_hrl.data.world import World
-from recsim_hrl.simulator.recurrence import Memory, Recurrence
+from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.store import Simulator
-from recsim_hrl.simulator.torch_backend import Torch
+from recsim_hrl.simulator.tables import Memory
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, Catalogue, Visits
 
 _CACHE_USERS = 4
@@ -58,23 +58,23 @@ class SimulatorMarket:
     """The learned users of a simulator."""
 
     def __init__(self, simulator: Simulator, steps: int) -> None:
-        self.catalogue, data = simulator.catalogue, simulator.data
-        self.start = Memory(*map(torch.from_numpy, vars(data.memories).values()))
-        self.model = Recurrence(data.weights, steps, backend=Torch)
-        self.items = self.model.items(data.codes)
+        self.catalogue, self.start = simulator.catalogue, simulator.data.memories
+        self.model = Recurrence(simulator.data.weights, steps)
+        self.items = self.model.items(simulator.data.codes)
 
     def initial(self, users: Tensor) -> "Users":
-        return Users(self.start.take(users))
+        return Users(self.start.take(users.numpy()))
 
     def probs(self, state: "Users", items: Tensor) -> Tensor:
         # A thousand candidates for a few users stay in the processor's cache: twice as fast as all users at once.
         size = _CACHE_USERS if items.ndim == 1 else len(items)
-        kind, hidden = self.items.kind[items], self.items.hidden[items]
-        parts = [self.model.all_logits(part, state.step, kind, hidden) for part in state.memory.split(size)]
-        return torch.cat(parts).softmax(-1)
+        logits = [
+            self.model.all_logits(part, state.step, self.items, items.numpy()) for part in state.memory.split(size)
+        ]
+        return torch.from_numpy(np.concatenate(logits)).softmax(-1)
 
     def update(self, state: "Users", items: Tensor, responses: Tensor) -> "Users":
-        self.model.update(state.memory, state.step, self.items, items, responses)
+        self.model.update(state.memory, state.step, self.items, items.numpy(), responses.numpy())
         state.step += 1
         return state
 

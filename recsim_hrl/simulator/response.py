@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsim_hrl.simulator.backend import NumPy
-from recsim_hrl.simulator.recurrence import respond
-from recsim_hrl.simulator.weights import SURPRISES, ResponseConfig, ResponseWeights, on_grid
+from recsim_hrl.simulator import kernels
+from recsim_hrl.simulator.tables import Network
+from recsim_hrl.simulator.weights import SURPRISES, ResponseConfig, ResponseWeights
 from recsim_hrl.types import R
 
 _NEVER = -1e4  # logit of a kind without items
@@ -174,32 +174,22 @@ class ResponseModel(nn.Module):
             kinds: (B, T) of the items.
             answers: (B, T, R) one-hot responses, zero where there is no impression.
         """
-        # In NumPy: the arrays of one place are so small that torch would spend most of the time on its calls.
-        size, length = kinds.shape
-        scales, rows = self.config.time_scales, (torch.arange(size) * self.config.kinds + kinds.T).numpy()  # (T, B)
-        units, decays = (part.repeat_interleave(SURPRISES).numpy() for part in (self.units, self.decays))
-        left = decays ** np.arange(length + 1, dtype=np.float32)[:, None]  # (1 + T, H SURPRISES)
+        units, decays = (part.repeat_interleave(SURPRISES).numpy() for part in (self.units, self.decays))  # (S,)
         wonder = np.concatenate([layer.weight.numpy() * units for layer in (self.wonder_own, self.wonder_all)], 1).T
-        middle = self.middle.weight.numpy().T, self.middle.bias.numpy()
-        shift = self.logit_scale * self.head.bias + self.logit_shift  # (R,)
-        head = (self.logit_scale * self.head.weight).numpy(), shift.numpy()[:, None]
-        own = np.zeros((size * self.config.kinds, len(units)), np.float32)  # as after what last changed it
-        whole, written = np.zeros((size, len(units)), np.float32), np.zeros(len(own), np.int64)
-        first = hidden.transpose(0, 1).numpy().copy()  # (T, B, hidden), is used up
-        answers = answers.permute(1, 2, 0).numpy()  # (T, R, B)
-        present, found = answers.sum(1), np.zeros((length, size, SURPRISES), np.float32)
-        for place, row in enumerate(rows):
-            mine = own.take(row, 0)
-            mine *= left.take(place - written.take(row), 0)
-            first[place] += np.concatenate((mine, whole), 1) @ wonder
-            probs = on_grid(NumPy.softmax(respond(first[place], middle, head, NumPy)))  # (R, B)
-            found[place] = (answers[place, 1:] - probs[1:] * present[place]).T
-            surprise = np.concatenate((found[place],) * scales, 1)  # (B, H SURPRISES)
-            for traces in (mine, whole):
-                traces *= decays
-                traces += surprise
-            own[row], written[row] = mine, place + 1
-        return torch.from_numpy(found).transpose(0, 1)
+        network = Network(
+            np.ascontiguousarray(wonder),  # (2 S, hidden)
+            np.zeros(self.config.hidden, np.float32),
+            self.middle.weight.numpy().T.copy(),
+            self.middle.bias.numpy(),
+            (self.logit_scale * self.head.weight).numpy().T.copy(),
+            (self.logit_scale * self.head.bias + self.logit_shift).numpy(),
+        )
+        found = np.zeros((*kinds.shape, SURPRISES), np.float32)  # (B, T, SURPRISES)
+        present = answers.sum(-1) > 0
+        responses = torch.where(present, answers.argmax(-1), -1).numpy()  # (B, T)
+        left = decays ** np.arange(kinds.shape[1] + 1, dtype=np.float32)[:, None]  # (1 + T, S)
+        kernels.surprise(network, left, self.config.kinds, hidden.contiguous().numpy(), kinds.numpy(), responses, found)
+        return torch.from_numpy(found)
 
 
 class _Fading:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_hrl.types import R
-
-if TYPE_CHECKING:
-    from recsim_hrl.types import Array
 
 SURPRISES = R - 1
 """A surprise is kept for every response but the skip."""
@@ -71,11 +67,6 @@ class ResponseConfig:
             shapes |= {f"write_{part}.weight": (written, marks), f"read_{part}.weight": (hidden, written)}
             shapes |= {f"wonder_{part}.weight": (hidden, surprised)}
         return shapes
-
-
-def on_grid(probs: Array) -> Array:
-    """``probs`` rounded to the grid that surprises are taken from."""
-    return (probs * PROBABILITY_GRID).round() / PROBABILITY_GRID
 
 
 @dataclass(frozen=True)

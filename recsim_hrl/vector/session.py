@@ -16,12 +16,13 @@ from gymnasium.vector.utils import batch_space
 from recsim_hrl.render import Impression, SessionTrace, picture
 from recsim_hrl.simulator.core import HISTORIES, Action, Observation, Outcome, SessionConfig, SessionCore, SessionState
 from recsim_hrl.simulator.folder import SimulatorData, load_data
-from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER
+from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, R
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.store import Simulator
 
 SEED_BITS = (1 << 63) - 1
+RESPONSE = np.arange(R)
 Arrays = dict[str, np.ndarray]
 
 
@@ -60,6 +61,10 @@ class SessionBatch:
         self.state: SessionState | None = None
         self.seeds = np.full(size, -1, dtype=np.int64)  # (B,) -1 before the first reset
         self.episodes = np.zeros(size, dtype=np.int64)  # (B,)
+        self._ended = False  # whether a session is at its end
+        # The reward parts (R,) that a response brings.
+        rewards = np.array(core.config.rewards)
+        self._parts = {"click_reward": rewards * (RESPONSE == CLICK), "order_reward": rewards * (RESPONSE == ORDER)}
 
     def start(
         self,
@@ -93,12 +98,12 @@ class SessionBatch:
         self._place(rows, self.seeds, episodes, None)
 
     def _place(self, rows: np.ndarray, seeds: np.ndarray, episodes: np.ndarray, users: np.ndarray | None) -> None:
-        fresh = self.core.initial(seeds[rows], episodes[rows], users)
-        if len(rows) == self.size:
-            self.state = fresh
+        if len(rows) == self.size and self.state is None:
+            self.state = self.core.initial(seeds, episodes, users)
         else:
-            self._running().put(rows, fresh)
+            self.core.begin(self._running(), rows, seeds[rows], episodes[rows], users)
         self.seeds, self.episodes = seeds, episodes
+        self._ended = bool(self.core.terminal(self.state).any())
 
     def _check_user(self, user: int | None) -> int:
         if user is None:
@@ -117,10 +122,12 @@ class SessionBatch:
     def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, Arrays]:
         """Play one step: rewards (B,) float64, truncated (B,) bool, and the step's info as arrays (B,)."""
         state = self._running()
-        if self.core.terminal(state).any():
+        if self._ended:
             raise ResetNeeded("a session has ended; call reset() before the next step()")
         outcome = self.core.step(state, self._read(actions))
-        return outcome.reward, self.core.terminal(state), self._info(outcome)
+        truncated = self.core.terminal(state)
+        self._ended = bool(truncated.any())
+        return outcome.reward, truncated, self._info(outcome)
 
     def _read(self, actions: Any) -> np.ndarray:
         """The actions as an array of the core's, if they have the kind and shape of the action space."""
@@ -138,15 +145,13 @@ class SessionBatch:
         return array.astype(dtype)
 
     def _info(self, outcome: Outcome) -> Arrays:
-        catalogue, rewards = self.core.data.catalogue, self.core.config.rewards
-        response = outcome.response
+        catalogue = self.core.data.catalogue
         return {
-            "response": response,
+            "response": outcome.response,
             "item": outcome.item,
-            "item_id": catalogue.item_ids[outcome.item],
-            "category": catalogue.categories[outcome.item],
-            "click_reward": np.where(response == CLICK, rewards[CLICK], 0.0),
-            "order_reward": np.where(response == ORDER, rewards[ORDER], 0.0),
+            "item_id": catalogue.item_ids.take(outcome.item),
+            "category": catalogue.categories.take(outcome.item),
+            **{name: part.take(outcome.response) for name, part in self._parts.items()},
             "user": self.users(),
         }
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_hrl.simulator.backend import NumPy
-from recsim_hrl.simulator.core import SessionConfig, SessionCore, SessionState
+from recsim_hrl import random
+from recsim_hrl.simulator import kernels
+from recsim_hrl.simulator.core import SessionConfig, SessionCore
 from recsim_hrl.simulator.store import random_simulator
+from recsim_hrl.simulator.tables import SessionState
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP
 from tests.reference.market import RESPONSE_TO, market
 from tests.reference.session import ReferenceSession
@@ -19,6 +21,16 @@ from tests.reference.session import ReferenceSession
 def start(core: SessionCore, users: list[int], seed: int = 0) -> SessionState:
     size = len(users)
     return core.initial(np.arange(seed, seed + size), np.zeros(size, np.int64), np.array(users))
+
+
+def flat(state: SessionState) -> list[np.ndarray]:
+    """All arrays of a state."""
+    return [*state[:-1], *state.memory]
+
+
+def part(state: SessionState, rows: list[int]) -> SessionState:
+    """A copy of the users at ``rows``."""
+    return SessionState(*(value[rows] for value in state[:-1]), state.memory.take(rows))
 
 
 def market_core(**arguments) -> SessionCore:
@@ -138,7 +150,7 @@ def test_a_session_by_hand():
     assert rewards == [7.0, -1.0, 2.0, 2.0]
     assert state.histories.tolist() == [[[4, 1], [4, 1], [0, 2]]]
     assert state.responses.tolist() == [[1, 2, 1]]
-    assert state.shown.tolist() == [[True, True, True, True, False]]
+    assert state.shown.tolist() == [[1, 2, 3, 0]]
     assert core.terminal(state).tolist() == [True]
     parts = core.reward_parts(state.responses)
     assert {name: value.item() for name, value in parts.items()} == {
@@ -199,7 +211,7 @@ def test_the_core_agrees_with_its_numpy_twin(action, noise):
         expected = [twin.step(one) for twin, one in zip(twins, actions, strict=True)]
         assert core.candidates[chosen].tolist() == [item for item, _, _ in expected]
         assert response.tolist() == [one for _, one, _ in expected]
-        np.testing.assert_allclose(probs.T, [one for _, _, one in expected], atol=1e-5)
+        np.testing.assert_allclose(probs, [one for _, _, one in expected], atol=1e-5)
         core.transition(state, chosen, response)
         np.testing.assert_array_equal(state.histories - 1, np.stack([twin.histories() for twin in twins]))
 
@@ -221,22 +233,45 @@ def test_a_user_fares_the_same_alone_and_among_a_thousand(noise):
             own_probs, own_responses = core.respond(alone[place], own_chosen)
             core.transition(alone[place], own_chosen, own_responses)
             assert own_chosen.item() == chosen[row].item() and own_responses.item() == responses[row].item()
-            np.testing.assert_allclose(own_probs[:, 0], probs[:, row], atol=1e-5)
-            for name, value in vars(together).items():
-                if name not in ("seed", "episode"):
-                    assert np.array_equal(getattr(alone[place], name)[0], value[row])
+            np.testing.assert_allclose(own_probs[0], probs[row], atol=1e-5)
+            for own, all_of_them in zip(flat(alone[place]), flat(together), strict=True):
+                assert np.array_equal(own[0], all_of_them[row])
 
 
 def test_close_calls_are_decided_in_float64():
     core = SessionCore(random_simulator(items=200).data, SessionConfig(session_length=1))
     state, chosen = start(core, [0] * 200), np.arange(200)
-    seen = core.foretell(state, chosen).read.seen.astype(np.float64)
-    exact = NumPy.softmax(core._exact_model.logits(seen, core._exact_hidden[chosen]))
-    edge = exact[0]  # between skip and click
-    for towards in (0.0, 1.0):  # the float32 numbers next to the edge: nearer than float32 sums can tell
-        draws = np.nextafter(edge.astype(np.float32), np.float32(towards))
-        near = dataclasses.replace(state, draws=draws[:, None])
-        assert np.array_equal(core.respond(near, chosen)[1], draws >= edge)
+    probs, _ = core.respond(state, chosen)
+    seen = np.empty((200, core._model.network.first.shape[0]), np.float32)
+    kernels.look(core._model, core._codes, state.memory, chosen, state.step, 0, 200, seen)
+    exact = np.empty((200, 3))
+    for row in range(200):
+        kernels.apply_exactly(core._model.exact, seen, row, exact[row], np.zeros(3, np.float32))
+    np.testing.assert_allclose(probs, exact, atol=5e-7)
+    # Probabilities that lead float32 astray, on either side of the number that is drawn: float64 knows better.
+    draws = np.array([random.uniform(random.mix(random.mix(random.mix(s, 2), 0), 0)) for s in state.seed[:, None]])
+    for astray in (-2e-6, 2e-6):
+        wrong = np.concatenate([draws + np.float32(astray), np.zeros((200, 1)), 1 - draws], 1).astype(np.float32)
+        responses = np.full(200, -1)
+        kernels.draw(core._model, state, seen, wrong, np.zeros((200, 3), np.float32), 0, 200, responses)
+        expected = (draws >= np.cumsum(exact, 1)[:, :2]).sum(1)
+        assert np.array_equal(responses, expected)
+
+
+def test_surprises_near_an_edge_of_the_grid_are_decided_in_float64():
+    core = SessionCore(random_simulator(items=200).data, SessionConfig(session_length=1))
+    state, chosen = start(core, [0] * 200), np.arange(200)
+    seen = np.empty((200, core._model.network.first.shape[0]), np.float32)
+    kernels.look(core._model, core._codes, state.memory, chosen, state.step, 0, 200, seen)
+    exact, expected = np.empty((200, 3)), np.empty((200, 3), np.float32)
+    for row in range(200):
+        kernels.apply_exactly(core._model.exact, seen, row, exact[row], np.zeros(3, np.float32))
+    edge = (np.full((200, 3), 600.5) / 4096).astype(np.float32)  # far from what the model says, and on an edge
+    kernels.foretell(core._model, seen, edge, 200, expected)
+    assert np.array_equal(expected[:, 1:] * 4096, np.rint(exact[:, 1:] * 4096))
+    inside = (np.full((200, 3), 600.4) / 4096).astype(np.float32)
+    kernels.foretell(core._model, seen, inside, 200, expected)
+    assert (expected[:, 1:] * 4096 == 600).all()
 
 
 def test_close_cosines_are_compared_in_float64():
@@ -254,7 +289,7 @@ def test_close_cosines_are_compared_in_float64():
     state, actions = start(core, [0] * 64), actions
     assert core.choose(state, actions).tolist() == expected
     rows = [np.array([row]) for row in range(64)]
-    assert [core.choose(state.take(row), actions[row]).item() for row in rows] == expected
+    assert [core.choose(part(state, row), actions[row]).item() for row in rows] == expected
 
 
 def test_only_a_transition_changes_the_state():
@@ -264,33 +299,39 @@ def test_only_a_transition_changes_the_state():
     core.observe(state)
     chosen = core.choose(state, np.zeros((2, 8), np.float32))
     _, responses = core.respond(state, chosen)
-    core.transition(state.take(np.array([0, 1])), chosen, responses)
-    for field in dataclasses.fields(state):
-        assert np.array_equal(getattr(state, field.name), getattr(before, field.name))
+    core.transition(part(state, [0, 1]), chosen, responses)
+    for now, then in zip(flat(state), flat(before), strict=True):
+        assert np.array_equal(now, then)
 
 
-def test_take_and_put_are_inverse():
-    core = SessionCore(random_simulator().data, SessionConfig(session_length=5, response_noise=0.3))
+def test_users_begin_in_the_midst_of_others():
+    core = SessionCore(random_simulator().data, SessionConfig(session_length=5, action="item"))
     state, other = start(core, [0, 3, 4]), start(core, [5, 6], seed=9)
-    rows, put = np.array([2, 0]), copy.deepcopy(state)
-    put.put(rows, other)
-    for field in dataclasses.fields(state):
-        assert np.array_equal(getattr(put.take(rows), field.name), getattr(other, field.name))
-        assert np.array_equal(
-            getattr(put.take(np.array([1])), field.name), getattr(state.take(np.array([1])), field.name)
-        )
+    core.step(state, np.array([1, 2, 3]))
+    before = copy.deepcopy(state)
+    core.begin(state, np.array([2, 0]), np.array([9, 10]), np.zeros(2, np.int64), np.array([5, 6]))
+    for now, then, fresh in zip(flat(state), flat(before), flat(other), strict=True):
+        assert np.array_equal(now[1], then[1])
+        if fresh is not other.shown:  # of which nothing counts yet
+            assert np.array_equal(now[[2, 0]], fresh)
 
 
 def test_draws_do_not_depend_on_the_session_length():
-    short, long = (SessionCore(random_simulator().data, SessionConfig(session_length=length)) for length in (5, 50))
-    assert np.array_equal(start(short, [0, 1]).draws, start(long, [0, 1]).draws[:, :5])
+    responses = []
+    for length in (5, 50):
+        core = SessionCore(random_simulator().data, SessionConfig(session_length=length, action="item"))
+        state = start(core, [0, 1] * 50)
+        responses.append([core.step(state, np.full(100, item)).response.tolist() for item in range(5)])
+    assert responses[0] == responses[1] and len(set(map(str, responses[0]))) > 1
 
 
 def test_noise_has_the_stated_size_and_every_number_its_own():
-    core = SessionCore(random_simulator().data, SessionConfig(session_length=50, response_noise=0.5))
-    noise = start(core, [0] * 200).noise  # 30,000 numbers: the standard error of their deviation is 0.002
-    assert abs(noise.mean().item()) < 0.012 and abs(noise.std().item() - 0.5) < 0.01
-    assert len(np.unique(noise)) > 29_000
+    core = SessionCore(random_simulator().data, SessionConfig(session_length=1))
+    state, noise = start(core, [0] * 10_000), np.empty((10_000, 3), np.float32)
+    logits = np.zeros((10_000, 3), np.float32)
+    kernels.disturb(state, 0.5, 0, 10_000, logits, noise)  # 30,000 numbers: their deviation's standard error is 0.002
+    assert abs(noise.mean()) < 0.012 and abs(noise.std() - 0.5) < 0.01
+    assert len(np.unique(noise)) > 29_000 and np.array_equal(noise, logits)
 
 
 def test_responses_are_drawn_with_their_probabilities():
@@ -298,7 +339,7 @@ def test_responses_are_drawn_with_their_probabilities():
     state = start(core, [7] * 20_000)
     probs, responses = core.respond(state, np.full((20_000,), 3))
     rates = np.bincount(responses, minlength=3) / 20_000  # standard error at most 0.0036
-    np.testing.assert_allclose(rates, probs[:, 0], atol=0.015)
+    np.testing.assert_allclose(rates, probs[0], atol=0.015)
 
 
 def test_users_are_drawn_from_the_whole_pool():
@@ -319,4 +360,6 @@ def test_copies_share_the_core_and_pickles_rebuild_it():
     for step in range(5):
         outcome = core.step(state, np.array([step, 9 - step]))
         expected = again.step(twin, np.array([step, 9 - step]))
-        assert np.array_equal(outcome.response, expected.response) and np.array_equal(state.kinds, twin.kinds)
+        assert np.array_equal(outcome.response, expected.response) and np.array_equal(
+            state.memory.kinds, twin.memory.kinds
+        )

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_hrl.simulator.backend import NumPy
+from recsim_hrl.simulator import kernels
 from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.response import ResponseModel
-from recsim_hrl.simulator.torch_backend import Torch
-from recsim_hrl.simulator.weights import ItemCodes, ResponseConfig, on_grid
+from recsim_hrl.simulator.weights import PROBABILITY_GRID, ItemCodes, ResponseConfig
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, R
 
 BORDER, LENGTH, ITEMS, WIDTH = 5, 17, 30, 6  # the session ends in the middle of its fourth chunk
@@ -45,22 +44,16 @@ def sessions():
 def test_the_parallel_form_equals_the_recurrent_one(embeddings, sessions):
     model, (items, responses, present) = model_of(), sessions
     parallel = model.session_logits(embeddings[items], responses, present, BORDER)  # (3, LENGTH, R)
-    users = Recurrence(model.weights, steps=LENGTH, backend=Torch)
+    users = Recurrence(model.weights, steps=LENGTH)
     codes = model.weights.encode(embeddings.numpy())
     catalogue = users.items(codes)
     before = torch.where(present[:, :BORDER] > 0, items[:, :BORDER], NO_ITEM)
     memory = users.replay(codes, before.numpy(), responses[:, :BORDER].numpy())
     for place in range(LENGTH):
-        item = items[:, BORDER + place]
-        among_all = users.all_logits(memory, place, catalogue.kind, catalogue.hidden)[range(3), item]
-        torch.testing.assert_close(among_all, parallel[:, place], atol=1e-5, rtol=1e-5)
-        step = torch.full((3,), place)
-        read = users.read(memory, catalogue.kind[item], step)
-        logits = users.logits(read.seen, catalogue.hidden[item]).T
-        torch.testing.assert_close(logits, parallel[:, place], atol=1e-5, rtol=1e-5)
-        expected = on_grid(logits.softmax(-1)).T
-        response = responses[:, BORDER + place]
-        users.write(memory, read, users.marks_of(catalogue, item, response), response, expected, step)
+        item, response = items[:, BORDER + place].numpy(), responses[:, BORDER + place].numpy()
+        among_all = users.all_logits(memory, place, catalogue, np.arange(ITEMS))[range(3), item]
+        np.testing.assert_allclose(among_all, parallel[:, place], atol=1e-5, rtol=1e-5)
+        users.update(memory, place, catalogue, item, response)
 
 
 def test_the_parallel_form_never_looks_ahead(embeddings, sessions):
@@ -80,12 +73,12 @@ def nothing_seen(users, codes, size):
 
 def memory_of(model, embeddings):
     """Users of ``model`` after three impressions."""
-    users = Recurrence(model.weights, steps=4, backend=Torch)
+    users = Recurrence(model.weights, steps=4)
     codes = model.weights.encode(embeddings.numpy())
     catalogue = users.items(codes)
     memory = nothing_seen(users, codes, 2)
     for step, shown in enumerate(([0, 1], [2, 0], [4, 7])):
-        users.update(memory, step, catalogue, torch.tensor(shown), torch.tensor([step, 2 - step]))
+        users.update(memory, step, catalogue, np.array(shown), np.array([step, 2 - step]))
     return users, catalogue, memory
 
 
@@ -103,33 +96,12 @@ def test_the_shapes_of_a_configuration_are_those_of_its_model():
     model.weights.check()
 
 
-def test_numpy_and_torch_say_the_same(embeddings, sessions):
-    model, (items, responses, _) = model_of(), sessions
-    codes = model.weights.encode(embeddings.numpy())
-    logits, memories = [], []
-    for backend in (NumPy, Torch):
-        users = Recurrence(model.weights, steps=LENGTH, backend=backend)
-        catalogue, memory = users.items(codes), nothing_seen(users, codes, 3)
-        for place in range(LENGTH):
-            users.update(
-                memory, place, catalogue, *map(backend.place, (items[:, place].numpy(), responses[:, place].numpy()))
-            )
-        logits.append(np.asarray(users.all_logits(memory, LENGTH, catalogue.kind, catalogue.hidden)))
-        memories.append([np.asarray(part) for part in vars(memory).values()])
-    np.testing.assert_allclose(*logits, rtol=1e-5, atol=1e-5)
-    for one, other in zip(*memories, strict=True):  # probabilities meet the grid at the same steps: equal bit for bit
-        np.testing.assert_array_equal(one, other)
-
-
 def test_candidates_may_differ_by_user(embeddings):
     users, catalogue, memory = memory_of(model_of(), embeddings)
-    alike = users.all_logits(memory, 3, catalogue.kind, catalogue.hidden)
-    index = torch.tensor([[0, 1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4]])
-    torch.testing.assert_close(
-        users.all_logits(memory, 3, catalogue.kind[index], catalogue.hidden[index]),
-        alike.gather(1, index.unsqueeze(-1).expand(-1, -1, R)),
-        atol=1e-5,
-        rtol=1e-5,
+    alike = users.all_logits(memory, 3, catalogue, np.arange(ITEMS))
+    index = np.array([[0, 1, 2, 3, 4, 5], [9, 8, 7, 6, 5, 4]])
+    np.testing.assert_allclose(
+        users.all_logits(memory, 3, catalogue, index), alike[[[0], [1]], index], atol=1e-5, rtol=1e-5
     )
 
 
@@ -142,39 +114,42 @@ def test_memory_by_hand():
     clicks, value_of_orders = torch.eye(R * 2)[[2 * CLICK, 2 * ORDER + 1]]  # marks: (1, value) of each response
     model.write_own.weight.copy_(torch.stack([clicks, value_of_orders]))
     model.write_all.weight.copy_(torch.stack([value_of_orders, clicks]))
-    users = Recurrence(model.weights, steps=4, backend=Torch)
+    users = Recurrence(model.weights, steps=4)
     codes = ItemCodes(np.arange(2), np.array([[1.0, 0.5], [1.0, -0.5]]), np.zeros((2, 16)))
     items = users.items(codes)
     memory = nothing_seen(users, codes, 1)
     for step, (item, response) in enumerate([(0, CLICK), (0, ORDER), (1, ORDER)]):
-        users.update(memory, step, items, torch.tensor([item]), torch.tensor([response]))
+        users.update(memory, step, items, np.array([item]), np.array([response]))
     # A click surprises by (0.75, -0.25), an order by (-0.25, 0.75). Kind 0 is as it was after its last impression, at
     # step 2; kind 1 has seen the order of item 1. Of all kinds: a quarter of the click, half of the first order.
     kind_0, kind_1 = [0.5, 0.5, 0.125, 0.625], [0.0, -0.5, -0.25, 0.75]
-    torch.testing.assert_close(memory.whole, torch.tensor([[0.25 - 0.5, 0.25, -0.1875, 1.0625]]))
-    torch.testing.assert_close(memory.kinds, torch.tensor([[kind_0, kind_1]]))
+    np.testing.assert_allclose(memory.whole, [[0.25 - 0.5, 0.25, -0.1875, 1.0625]], atol=1e-6)
+    np.testing.assert_allclose(memory.kinds, [[kind_0, kind_1]], atol=1e-6)
     assert memory.written.tolist() == [[2, 3]]
     # Read at step 4, two impressions after kind 0 was last written.
-    read = users.read(memory, items.kind[:1], torch.tensor([4]))
-    torch.testing.assert_close(read.seen, torch.cat([torch.tensor([kind_0]) / 4, memory.whole], 1))
+    seen = np.empty((1, 2 * 4 + 16), np.float32)
+    kernels.look(users.model, items, memory, np.array([0]), np.array([4]), 0, 1, seen)
+    np.testing.assert_allclose(seen[0, :8], np.concatenate([np.array(kind_0) / 4, memory.whole[0]]), atol=1e-6)
 
 
 def test_a_model_is_not_surprised_on_average_by_sessions_of_its_own_making(embeddings):
     """Whatever is shown: here each user sees, of all items, the one that the model thinks most likely to be clicked."""
     model = model_of()
-    users, size, length = Recurrence(model.weights, steps=40, backend=Torch), 4000, 40
+    users, size, length = Recurrence(model.weights, steps=40), 4000, 40
     codes = model.weights.encode(embeddings.numpy())
     catalogue = users.items(codes)
     memory = nothing_seen(users, codes, size)
     generator = torch.Generator().manual_seed(4)
     total = torch.zeros(size, R)
     for step in range(length):
-        probs = users.all_logits(memory, step, catalogue.kind, catalogue.hidden).softmax(-1)  # (size, ITEMS, R)
+        logits = torch.from_numpy(users.all_logits(memory, step, catalogue, np.arange(ITEMS)))  # (size, ITEMS, R)
+        probs = logits.softmax(-1)
         best = probs[..., CLICK].argmax(1)
         probs = probs[range(size), best]
         responses = torch.multinomial(probs, 1, generator=generator).squeeze(1)
-        total += torch.nn.functional.one_hot(responses, R) - on_grid(probs)
-        users.update(memory, step, catalogue, best, responses)
+        expected = (probs * PROBABILITY_GRID).round() / PROBABILITY_GRID
+        total += torch.nn.functional.one_hot(responses, R) - expected
+        users.update(memory, step, catalogue, best.numpy(), responses.numpy())
     standard_error = total.std(0) / size**0.5
     assert bool((total.mean(0).abs() < 3 * standard_error).all()) and float(standard_error.max()) < 0.1
 
@@ -185,10 +160,10 @@ def test_the_border_between_visits_leaves_a_share(embeddings):
     codes, kept = model.weights.encode(embeddings.numpy()), []
     for logit in (20.0, 0.0):  # all is kept, half is kept
         model.carry_logits.fill_(logit)
-        users = Recurrence(model.weights, steps=1, backend=Torch)
+        users = Recurrence(model.weights, steps=1)
         kept.append(users.replay(codes, shown, responses).kinds)
-    assert float(kept[0].abs().sum()) > 0
-    torch.testing.assert_close(kept[1], kept[0] / 2)
+    assert np.abs(kept[0]).sum() > 0
+    np.testing.assert_allclose(kept[1], kept[0] / 2, rtol=1e-6)
 
 
 def test_item_codes_are_a_share_of_kinds_and_values_that_start_with_one(embeddings):
@@ -229,13 +204,12 @@ def test_kinds_begin_where_the_mean_of_a_category_is_nearest():
 def test_calibration_scales_then_shifts(embeddings):
     model = model_of()
     _, catalogue, memory = memory_of(model, embeddings)
-    calibrated = Recurrence(model.weights, steps=4, backend=Torch).all_logits(
-        memory, 3, catalogue.kind, catalogue.hidden
-    )
+    everything = np.arange(ITEMS)
+    calibrated = Recurrence(model.weights, steps=4).all_logits(memory, 3, catalogue, everything)
     model.logit_scale.fill_(1.0)
     model.logit_shift.zero_()
-    raw = Recurrence(model.weights, steps=4, backend=Torch).all_logits(memory, 3, catalogue.kind, catalogue.hidden)
-    torch.testing.assert_close(calibrated, raw * 1.3 + torch.tensor([0.2, -0.1, -0.4]))
+    raw = Recurrence(model.weights, steps=4).all_logits(memory, 3, catalogue, everything)
+    np.testing.assert_allclose(calibrated, raw * 1.3 + np.array([0.2, -0.1, -0.4]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("field", ["embedding_dim", "kinds", "traces", "hidden", "item_features"])

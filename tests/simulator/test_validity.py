@@ -11,7 +11,6 @@ from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator, random_simulator
-from recsim_hrl.simulator.torch_backend import Torch
 from recsim_hrl.simulator.validity import POSITION_EDGES, Predictions, measure, predict_log, session_statistics
 
 
@@ -38,12 +37,12 @@ def test_predictions_are_those_of_the_recurrence():
     expected = []
     for session in range(3):
         visits = sequences.visits(np.array([session]))
-        users, codes = Recurrence(simulator.model.weights, steps=8, backend=Torch), simulator.data.codes
+        users, codes = Recurrence(simulator.model.weights, steps=8), simulator.data.codes
         catalogue = users.items(codes)
         memory = users.replay(codes, visits.items.numpy(), visits.responses.numpy())
         for step, place in enumerate(range(*sequences.offsets[session : session + 2])):
-            item, response = (torch.tensor([int(part[place])]) for part in (sequences.items, sequences.responses))
-            logits = users.all_logits(memory, step, catalogue.kind[item], catalogue.hidden[item])[0, 0]
+            item, response = (np.array([int(part[place])]) for part in (sequences.items, sequences.responses))
+            logits = torch.from_numpy(users.all_logits(memory, step, catalogue, item)[0, 0])
             expected.append(torch.softmax(logits, -1).numpy())
             users.update(memory, step, catalogue, item, response)
     np.testing.assert_allclose(in_log_order(predictions, predictions.probs), np.stack(expected), atol=1e-5)

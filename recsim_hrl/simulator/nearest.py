@@ -1,0 +1,202 @@
+"""The nearest candidate by cosine, compiled: exact, over any number of candidates, in blocks that fit the cache.
+
+No approximate index: actions of an actor are far from all items, where such indexes find the wrong one often.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from recsim_hrl.compiled import ONE_THREAD, exact, fused
+
+CLOSE_COSINE = np.float32(2e-5)  # candidates this near to the best float32 cosine are compared in float64
+COSINE_GRID = 2.0**40  # float64 cosines are compared on this grid: equal embeddings tie, and the first one wins
+ROUNDING = 1e-5  # an action this far outside its space is taken for a rounding error of whoever scaled it
+BLOCK, ROW, SEGMENT, CONTENDERS = 24, 4096, 32, 64  # users at once, cosines held for each, looked through, kept
+NOWHERE = np.float32(-2.0)  # less than any cosine
+
+
+class Candidates(NamedTuple):
+    """What actions choose from, in the order in which ties are decided."""
+
+    vectors: np.ndarray  # (C, D) float32, embeddings
+    directions: np.ndarray  # (C, D) float32, embeddings of length 1
+
+
+@exact
+def was_shown(shown, step, candidate):
+    """Whether ``candidate`` is among the first ``step`` of those ``shown`` (T,)."""
+    found = False
+    for place in range(step):
+        found |= shown[place] == candidate
+    return found
+
+
+@exact
+def choose_items(candidates, shown, step, actions, chosen, begin, end):
+    """Fill ``chosen`` (B,) with the candidates that item ``actions`` (B,) show: for one that was shown, the nearest
+    that was not. Returns the first user whose action is no candidate, or -1."""
+    repeated, count = np.empty(end - begin, np.int64), 0
+    for user in range(begin, end):
+        if not 0 <= actions[user] < candidates.vectors.shape[0]:
+            return user
+        chosen[user] = actions[user]
+        if was_shown(shown[user], step[user], actions[user]):
+            repeated[count] = user
+            count += 1
+    if count > 0:
+        vectors = np.empty((count, candidates.vectors.shape[1]), np.float32)
+        for place in range(count):
+            for d in range(vectors.shape[1]):
+                vectors[place, d] = candidates.vectors[actions[repeated[place]], d]
+        find(candidates, shown, step, vectors, repeated[:count], chosen)
+    return -1
+
+
+@exact
+def choose_vectors(candidates, shown, step, actions, bound, chosen, begin, end):
+    """Fill ``chosen`` (B,) with the candidates that embedding ``actions`` (B, D) show. Returns the first user whose
+    action is not within ``bound``, or -1."""
+    for user in range(begin, end):
+        for d in range(actions.shape[1]):
+            if not abs(actions[user, d]) <= bound + ROUNDING:
+                return user
+    users = np.empty(end - begin, np.int64)
+    for place in range(len(users)):
+        users[place] = begin + place
+    find(candidates, shown, step, actions[begin:end], users, chosen)
+    return -1
+
+
+@exact
+def find(candidates, shown, step, vectors, users, chosen):
+    """Fill ``chosen`` for ``users`` (n,) with the nearest candidates to ``vectors`` (n, D) that were not shown."""
+    size, width = candidates.directions.shape
+    block, row = min(BLOCK, len(users)), min(size, ROW)
+    tile = max(1, ONE_THREAD // (block * width))
+    cosines = np.empty((row, block), np.float32)  # a column per user, so that users are looked through side by side
+    most = np.empty((1 + (row - 1) // SEGMENT, block), np.float32)
+    directions = np.empty((width, block), np.float32)
+    best, count = np.empty(block, np.float32), np.empty(block, np.int64)
+    kept = np.empty((block, CONTENDERS), np.int64)
+    for first in range(0, len(users), block):
+        real = min(block, len(users) - first)
+        for place in range(block):
+            direct(vectors, first + min(place, real - 1), directions, place)
+            best[place], count[place] = NOWHERE, 0
+        for start in range(0, size, row):
+            here = min(row, size - start)
+            for low in range(0, here, tile):
+                high = min(low + tile, here)
+                np.dot(candidates.directions[start + low : start + high], directions, cosines[low:high])
+            for place in range(real):
+                user = users[first + place]
+                hide(cosines, place, shown[user], step[user], start, here)
+            segments = summarise(cosines, here, most)
+            for place in range(real):
+                contend(cosines, most, place, start, here, segments, best, kept[place], count)
+        for place in range(real):
+            user = users[first + place]
+            chosen[user] = kept[place, 0]
+            if count[place] > 1:
+                vector = vectors[first + place]
+                chosen[user] = decide(candidates, vector, shown[user], step[user], kept[place], count[place])
+
+
+@fused
+def direct(vectors, number, directions, place):
+    """Put ``vectors[number]`` (D,), brought to length 1, into column ``place`` of ``directions`` (D, n); zero stays."""
+    square = 0.0
+    for d in range(vectors.shape[1]):
+        square += np.float64(vectors[number, d]) * np.float64(vectors[number, d])
+    inverse = 1.0 / max(math.sqrt(square), 1e-300)
+    for d in range(vectors.shape[1]):
+        directions[d, place] = vectors[number, d] * inverse
+
+
+@exact
+def hide(cosines, place, shown, step, start, here):
+    """Put last what was ``shown`` (T,) of the ``here`` candidates from ``start``."""
+    for number in range(step):
+        row = shown[number] - start
+        if 0 <= row < here:
+            cosines[row, place] = NOWHERE
+
+
+@exact
+def summarise(cosines, here, most):
+    """Fill ``most`` (segments, n) with the largest of each segment of ``cosines`` (here, n); the number of segments."""
+    segments = 0
+    for low in range(0, here, SEGMENT):
+        for place in range(most.shape[1]):
+            most[segments, place] = NOWHERE
+        high = min(low + SEGMENT, here)
+        for row in range(low, high, 4):
+            second, third, fourth = min(row + 1, high - 1), min(row + 2, high - 1), min(row + 3, high - 1)
+            for place in range(most.shape[1]):
+                most[segments, place] = max(
+                    max(most[segments, place], max(cosines[row, place], cosines[second, place])),
+                    max(cosines[third, place], cosines[fourth, place]),
+                )
+        segments += 1
+    return segments
+
+
+@exact
+def contend(cosines, most, place, start, here, segments, best, kept, count):
+    """Keep those of the ``here`` candidates from ``start`` that may be the nearest of the user in column ``place``.
+
+    ``best`` and ``count`` hold each user's best cosine and number of contenders so far. A number beyond the size of
+    ``kept`` means that all candidates have to be compared again.
+    """
+    before = best[place]
+    for segment in range(segments):
+        best[place] = max(best[place], most[segment, place])
+    if best[place] > before + CLOSE_COSINE:
+        count[place] = 0
+    least = max(best[place] - CLOSE_COSINE, np.float32(-1.5))  # an item that was shown is never a contender
+    for segment in range(segments):
+        if most[segment, place] < least:
+            continue
+        for row in range(segment * SEGMENT, min((segment + 1) * SEGMENT, here)):
+            if cosines[row, place] >= least:
+                if count[place] < kept.shape[0]:
+                    kept[count[place]] = start + row
+                count[place] += 1
+
+
+@exact
+def decide(candidates, vector, shown, step, kept, count):
+    """The nearest to ``vector`` (D,) in float64, among ``count`` candidates ``kept`` in rising order, or among all if
+    they are more than could be kept; the first, where some tie."""
+    best, nearest, width = -math.inf, np.int64(-1), vector.shape[0]
+    length = 0.0
+    for d in range(width):
+        length += np.float64(vector[d]) * np.float64(vector[d])
+    length = max(math.sqrt(length), 1e-300)
+    everyone = count > kept.shape[0]
+    for place in range(candidates.vectors.shape[0] if everyone else count):
+        candidate = place if everyone else kept[place]
+        product, square = 0.0, 0.0
+        for d in range(width):
+            other = np.float64(candidates.vectors[candidate, d])
+            product += np.float64(vector[d]) * other
+            square += other * other
+        cosine = np.rint(product / length / max(math.sqrt(square), 1e-300) * COSINE_GRID)
+        if cosine > best and not was_shown(shown, step, candidate):
+            best, nearest = cosine, candidate
+    return nearest
+
+
+@exact
+def embed(histories, table, observation, begin, end):
+    """Fill ``observation`` (B, 3, N, D) with the embeddings of items in ``histories`` (B, 3, N), zero where empty."""
+    for user in range(begin, end):
+        for history in range(histories.shape[1]):
+            for place in range(histories.shape[2]):
+                item, values = histories[user, history, place], observation[user, history, place]
+                for d in range(table.shape[1]):
+                    values[d] = table[item - 1, d] if item > 0 else np.float32(0.0)
