@@ -117,14 +117,14 @@ class SessionCore:
         self.bound = catalogue.embedding_bound
         self.candidates = data.recall_order[:size].copy()  # (C,)
         recurrence = Recurrence(data.weights, config.session_length)
-        self._model = recurrence.model
-        self._codes = recurrence.items(data.codes[self.candidates])
+        self.model = recurrence.model
+        self.codes = recurrence.items(data.codes[self.candidates])
         vectors = np.ascontiguousarray(catalogue.embeddings[self.candidates], np.float32)
         lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(1, keepdims=True))
-        self._vectors = Candidates(vectors, (vectors / np.maximum(lengths, 1e-300)).astype(np.float32))
-        self._start = data.memories  # (U, ...)
-        self._rewards = np.array(config.rewards)  # (R,)
-        self._histories = self._initial_histories()  # (U, 3, N)
+        self.vectors = Candidates(vectors, (vectors / np.maximum(lengths, 1e-300)).astype(np.float32))
+        self.start = data.memories  # (U, ...)
+        self.rewards = np.array(config.rewards)  # (R,)
+        self.histories = self._initial_histories()  # (U, 3, N)
 
     def __deepcopy__(self, memo: dict) -> SessionCore:
         return self  # immutable, so copies of an environment share it
@@ -135,7 +135,7 @@ class SessionCore:
     @property
     def users(self) -> int:
         """Size of the pool of users."""
-        return len(self._start.whole)
+        return len(self.start.whole)
 
     def _initial_histories(self) -> np.ndarray:
         """Histories of every user of the pool, from the visit before: (U, 3, N)."""
@@ -168,9 +168,9 @@ class SessionCore:
             step=np.empty(size, np.int64),
             user=np.empty(size, np.int64),
             shown=np.zeros((size, self.config.session_length), np.int32),
-            histories=np.empty((size, *self._histories.shape[1:]), np.int64),
+            histories=np.empty((size, *self.histories.shape[1:]), np.int64),
             responses=np.empty((size, R), np.int64),
-            memory=Memory(*(np.empty((size, *part.shape[1:]), part.dtype) for part in self._start)),
+            memory=Memory(*(np.empty((size, *part.shape[1:]), part.dtype) for part in self.start)),
         )
         self.begin(state, np.arange(size), seeds, episodes, users)
         return state
@@ -189,7 +189,7 @@ class SessionCore:
         state.seed[rows], state.episode[rows], state.user[rows] = seeds, episodes, user
         state.step[rows] = state.responses[rows] = 0
         everyone = len(rows) == len(state.step)
-        for part, start in zip((state.histories, *state.memory), (self._histories, *self._start), strict=True):
+        for part, start in zip((state.histories, *state.memory), (self.histories, *self.start), strict=True):
             if everyone:
                 np.take(start, user, 0, out=part, mode="clip")
             else:
@@ -223,7 +223,7 @@ class SessionCore:
             ValueError: if an action is NaN or outside the action space.
         """
         chosen = np.empty(len(action), np.int64)
-        shared_by_all = (self._vectors, state.shown, state.step)
+        shared_by_all = (self.vectors, state.shown, state.step)
         if self.config.action == "embedding":
             arguments = (*shared_by_all, action.astype(np.float32, copy=False), self.bound, chosen)
             wrong = self._share(nearest.choose_vectors, arguments, len(action))
@@ -259,7 +259,7 @@ class SessionCore:
         self, state: SessionState, chosen: np.ndarray, responses: np.ndarray, probs: np.ndarray, moves: bool
     ) -> None:
         deviation = float(self.config.response_noise)
-        fixed = (self._model, self._codes, self.candidates, state, deviation)
+        fixed = (self.model, self.codes, self.candidates, state, deviation)
         self._share(kernels.play, (*fixed, chosen, responses, probs, moves), len(chosen))
 
     def terminal(self, state: SessionState) -> np.ndarray:
@@ -271,11 +271,11 @@ class SessionCore:
         chosen = self.choose(state, action)  # (B,)
         response = np.full(len(chosen), -1)  # (B,)
         self._play(state, chosen, response, _NO_PROBS, moves=True)
-        return Outcome(self.candidates.take(chosen), response, self._rewards.take(response))
+        return Outcome(self.candidates.take(chosen), response, self.rewards.take(response))
 
     def reward_parts(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Rewards (B,) that ``counts`` (B, R) of responses add up to: in total, from clicks and from orders."""
-        paid = counts * self._rewards  # (B, R)
+        paid = counts * self.rewards  # (B, R)
         return {"total_reward": paid.sum(-1), "click_reward": paid[:, CLICK], "order_reward": paid[:, ORDER]}
 
 

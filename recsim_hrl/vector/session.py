@@ -86,7 +86,7 @@ class SessionBatch:
             if seed is None and self.seeds[row] >= 0:
                 new_episodes[row] += 1
             else:
-                new_seeds[row] = entropy.integers(SEED_BITS) if seed is None else _check_seed(seed)
+                new_seeds[row] = entropy.integers(SEED_BITS) if seed is None else check_seed(seed)
                 new_episodes[row] = 0
         chosen = np.array([self._check_user(user) for user in users], np.int64)  # (b,)
         self._place(rows, new_seeds, new_episodes, chosen)
@@ -174,7 +174,8 @@ class SessionBatch:
         return self.core.observe(self._running())
 
 
-def _check_seed(seed: int) -> int:
+def check_seed(seed: int) -> int:
+    """The seed as a whole number of 63 bits."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed: got {seed!r}, allowed are whole numbers from 0; pass e.g. seed=0")
     return int(seed) & SEED_BITS
@@ -246,7 +247,7 @@ class RecSessionVectorEnv(VectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin new sessions; see the class for ``seed`` and ``options``."""
-        super().reset(seed=_check_seed(seed) if isinstance(seed, (int, np.integer)) else None)
+        super().reset(seed=check_seed(seed) if isinstance(seed, (int, np.integer)) else None)
         options = check_options(options, ("reset_mask", "user", "users"))
         mask = _check_mask(options.get("reset_mask"), self.num_envs)
         users = options.get("users", [options.get("user")] * self.num_envs)

@@ -242,18 +242,18 @@ def test_close_calls_are_decided_in_float64():
     core = SessionCore(random_simulator(items=200).data, SessionConfig(session_length=1))
     state, chosen = start(core, [0] * 200), np.arange(200)
     probs, _ = core.respond(state, chosen)
-    seen = np.empty((200, core._model.network.first.shape[0]), np.float32)
-    kernels.look(core._model, core._codes, state.memory, chosen, state.step, 0, 200, seen)
+    seen = np.empty((200, core.model.network.first.shape[0]), np.float32)
+    kernels.look(core.model, core.codes, state.memory, chosen, state.step, 0, 200, seen)
     exact = np.empty((200, 3))
     for row in range(200):
-        kernels.apply_exactly(core._model.exact, seen, row, exact[row], np.zeros(3, np.float32))
+        kernels.apply_exactly(core.model.exact, seen, row, exact[row], np.zeros(3, np.float32))
     np.testing.assert_allclose(probs, exact, atol=5e-7)
     # Probabilities that lead float32 astray, on either side of the number that is drawn: float64 knows better.
     draws = np.array([random.uniform(random.mix(random.mix(random.mix(s, 2), 0), 0)) for s in state.seed[:, None]])
     for astray in (-2e-6, 2e-6):
         wrong = np.concatenate([draws + np.float32(astray), np.zeros((200, 1)), 1 - draws], 1).astype(np.float32)
         responses = np.full(200, -1)
-        kernels.draw(core._model, state, seen, wrong, np.zeros((200, 3), np.float32), 0, 200, responses)
+        kernels.draw(core.model, state, seen, wrong, np.zeros((200, 3), np.float32), 0, 200, responses)
         expected = (draws >= np.cumsum(exact, 1)[:, :2]).sum(1)
         assert np.array_equal(responses, expected)
 
@@ -261,16 +261,16 @@ def test_close_calls_are_decided_in_float64():
 def test_surprises_near_an_edge_of_the_grid_are_decided_in_float64():
     core = SessionCore(random_simulator(items=200).data, SessionConfig(session_length=1))
     state, chosen = start(core, [0] * 200), np.arange(200)
-    seen = np.empty((200, core._model.network.first.shape[0]), np.float32)
-    kernels.look(core._model, core._codes, state.memory, chosen, state.step, 0, 200, seen)
+    seen = np.empty((200, core.model.network.first.shape[0]), np.float32)
+    kernels.look(core.model, core.codes, state.memory, chosen, state.step, 0, 200, seen)
     exact, expected = np.empty((200, 3)), np.empty((200, 3), np.float32)
     for row in range(200):
-        kernels.apply_exactly(core._model.exact, seen, row, exact[row], np.zeros(3, np.float32))
+        kernels.apply_exactly(core.model.exact, seen, row, exact[row], np.zeros(3, np.float32))
     edge = (np.full((200, 3), 600.5) / 4096).astype(np.float32)  # far from what the model says, and on an edge
-    kernels.foretell(core._model, seen, edge, 200, expected)
+    kernels.foretell(core.model, seen, edge, 200, expected)
     assert np.array_equal(expected[:, 1:] * 4096, np.rint(exact[:, 1:] * 4096))
     inside = (np.full((200, 3), 600.4) / 4096).astype(np.float32)
-    kernels.foretell(core._model, seen, inside, 200, expected)
+    kernels.foretell(core.model, seen, inside, 200, expected)
     assert (expected[:, 1:] * 4096 == 600).all()
 
 
