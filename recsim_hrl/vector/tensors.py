@@ -120,8 +120,8 @@ class RecSessionTensorEnv(VectorEnv):
         if self._users is not None and bool(self._users.wrong):
             self._users.wrong.zero_()
             raise ValueError(
-                f"{self.core.config.action} action: got one outside the action space {self.single_action_space} in this "
-                "session, or NaN; check the policy for NaN and clip its actions"
+                f"{self.core.config.action} action: got one outside the action space {self.single_action_space} in "
+                "this session, or NaN; check the policy for NaN and clip its actions"
             )
 
     def _read(self, actions: Tensor | np.ndarray) -> Tensor:
@@ -130,8 +130,8 @@ class RecSessionTensorEnv(VectorEnv):
         if tensor.shape != self.action_space.shape or tensor.is_floating_point() == item or tensor.dtype == torch.bool:
             kind = "whole numbers" if item else "numbers with a fraction"
             raise ValueError(
-                f"{self.core.config.action} action: got {tensor.dtype} of shape {tuple(tensor.shape)}, allowed {kind} of "
-                f"shape {self.action_space.shape}; pass an element of the action space for every user"
+                f"{self.core.config.action} action: got {tensor.dtype} of shape {tuple(tensor.shape)}, allowed {kind} "
+                f"of shape {self.action_space.shape}; pass an element of the action space for every user"
             )
         return tensor
 
