@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Space
 
 from recsim_hrl.render import SessionTrace, Window, picture
-from recsim_hrl.simulator.core import Action, Observation, SessionConfig
+from recsim_hrl.simulator.core import Action, Observation, Search, SessionConfig
 from recsim_hrl.types import DEFAULT_REWARDS
 from recsim_hrl.vector.session import (
+    Restocked,
     SessionBatch,
-    action_space,
     check_options,
     check_render_mode,
     impression,
     load_core,
-    observation_space,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _FIRST = np.zeros(1, dtype=np.int64)
 
 
-class RecSessionEnv(gym.Env):
+class RecSessionEnv(Restocked, gym.Env):
     r"""One item per step for one user, over a response model learned from logs.
 
     ## Description
@@ -119,18 +119,24 @@ class RecSessionEnv(gym.Env):
     | `action` | `"embedding"` | or `"item"` |
     | `observation` | `"embeddings"` | or `"item_ids"` (faster) |
     | `candidates` | 1000 | at most this many candidates; `None`: the whole catalogue |
+    | `recall` | `None` | a user's own candidates, chosen at the start of a session: half are like the last clicks |
+    | `search` | `"exact"` | or `"approximate"`, by an index of faiss (needs `pip install recsim-hrl[ann]`) |
     | `history` | 10 | `N`, the length of each history |
     | `response_noise` | 0.0 | standard deviation of noise on the response logits of each step |
     | `rewards` | `(0, 1, 5)` | reward of a skip, a click, an order |
     | `flat` | `False` (`Flat`: `True`) | one flat vector in place of a dictionary |
     | `render_mode` | `None` | `"ansi"`, `"rgb_array"`, or `"human"` (needs `pip install recsim-hrl[human]`) |
 
+    `env.unwrapped.add_items(catalogue)` and `remove_items(candidates)` change the offer while sessions run, at the
+    price of the items that come and go, not of the catalogue.
+
     ## Vectorized environment
     `gym.make_vec("RecSession-v0", num_envs=8, vectorization_mode="vector_entry_point")` gives the native one, with the
     same arguments. Sub-environment `i` of `reset(seed=s)` is the single environment of `reset(seed=s + i)`. Sessions
     that end are followed by new ones in the same step (`AutoresetMode.SAME_STEP`): the end of the old session is in
     `info["final_obs"]` and `info["final_info"]`. `reset` takes the options `reset_mask`, `users` (a pool index or None
-    for each sub-environment) and `user` (one for all). `max_episode_steps` shortens the sessions. Rendering is
+    for each sub-environment) and `user` (one for all). `max_episode_steps` shortens the sessions. `threads` says how
+    many threads share the users (`None`: one per core, for as many users as are worth it). Rendering is
     `"ansi"` or `"rgb_array"`, one frame per user.
 
     ## Version History
@@ -152,21 +158,35 @@ class RecSessionEnv(gym.Env):
         action: Action = "embedding",
         observation: Observation = "embeddings",
         candidates: int | None = 1000,
+        recall: int | None = None,
+        search: Search = "exact",
         history: int = 10,
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        config = SessionConfig(session_length, action, observation, candidates, history, response_noise, rewards, flat)
+        config = SessionConfig(
+            session_length=session_length,
+            action=action,
+            observation=observation,
+            candidates=candidates,
+            recall=recall,
+            search=search,
+            history=history,
+            response_noise=response_noise,
+            rewards=rewards,
+            flat=flat,
+        )
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self._window = Window() if render_mode == "human" else None
-        self.core = load_core(simulator, split, config)
-        self.action_space, self.observation_space = action_space(self.core), observation_space(self.core)
-        self.item_embeddings = self.core.data.catalogue.embeddings  # (I, D)
-        self.candidate_items = self.core.candidates  # (C,)
-        self._batch = SessionBatch(self.core, 1)
+        core = load_core(simulator, split, config)
+        self._batch = SessionBatch(core, 1)
+        self._stock(core)
         self._trace: SessionTrace | None = None
+
+    def _set_spaces(self, action: Space, observation: Space) -> None:
+        self.action_space, self.observation_space = action, observation
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a session; ``options={"user": k}`` picks the user of the pool."""

@@ -7,6 +7,7 @@ episode) and on the actions, never on who else is in the batch.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,13 +19,15 @@ from recsim_hrl.compiled import cores, shared
 from recsim_hrl.simulator import kernels, nearest
 from recsim_hrl.simulator.folder import SimulatorData
 from recsim_hrl.simulator.kernels import USER_STREAM
-from recsim_hrl.simulator.nearest import ROUNDING, Candidates
+from recsim_hrl.simulator.nearest import ROUNDING
 from recsim_hrl.simulator.recurrence import Recurrence
+from recsim_hrl.simulator.shelf import Shelf
 from recsim_hrl.simulator.tables import Memory, SessionState
-from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, R
+from recsim_hrl.types import CLICK, DEFAULT_REWARDS, NO_ITEM, ORDER, RESPONSES, SKIP, Catalogue, R
 
 Action = Literal["embedding", "item"]
 Observation = Literal["embeddings", "item_ids"]
+Search = Literal["exact", "approximate"]
 HISTORIES = ("browsed", "clicked", "ordered")
 """Names of the histories of a user, in the order in which they are kept."""
 
@@ -44,6 +47,11 @@ class SessionConfig:
     """What a history holds: the items' embeddings, or (faster) the items' catalogue indices plus one."""
     candidates: int | None = 1000
     """At most this many candidates, the first of the simulator's recall order; None: the whole catalogue."""
+    recall: int | None = None
+    """Candidates that each user has of its own, of those above, chosen when a session starts (MaHRL 3.1, item recall):
+    one half is most similar to what the user clicked of late, the rest is first in recall order. None: all."""
+    search: Search = "exact"
+    """How the candidate nearest to an embedding action is found: "exact", or "approximate", by an index of faiss."""
     history: int = 10
     """Length of each history."""
     response_noise: float = 0.0
@@ -54,13 +62,24 @@ class SessionConfig:
     """Whether an observation is one flat vector (browsed, clicked, ordered) in place of a dictionary."""
 
     def __post_init__(self) -> None:
-        for name in ("session_length", "history") + (() if self.candidates is None else ("candidates",)):
+        optional = tuple(name for name in ("candidates", "recall") if getattr(self, name) is not None)
+        for name in ("session_length", "history", *optional):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: got {value!r}, allowed are whole numbers from 1; pass e.g. {name}=10")
-        for name, kind in (("action", Action), ("observation", Observation)):
+        for name, kind in (("action", Action), ("observation", Observation), ("search", Search)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, allowed {get_args(kind)}; pass one of them")
+        if self.recall is not None and self.action == "item":
+            raise ValueError(
+                'recall: got a number with action="item", allowed None, as an index would mean another item for '
+                'every user; pass action="embedding" or leave recall out'
+            )
+        if self.search == "approximate" and (self.recall is not None or self.action == "item"):
+            raise ValueError(
+                f'search: got "approximate" with recall={self.recall} and action={self.action!r}, allowed "exact" '
+                "there; an index serves embedding actions over all candidates"
+            )
         if not _is_number(self.response_noise) or self.response_noise < 0:
             raise ValueError(
                 f"response_noise: got {self.response_noise!r}, allowed are finite numbers from 0; "
@@ -105,9 +124,10 @@ class SessionCore:
     def __init__(self, data: SimulatorData, config: SessionConfig, threads: int | None = None) -> None:
         catalogue = data.catalogue
         size = len(catalogue) if config.candidates is None else min(config.candidates, len(catalogue))
-        if config.session_length > size:
+        offered = size if config.recall is None else min(config.recall, size)
+        if config.session_length > offered:
             raise ValueError(
-                f"session_length: got {config.session_length}, allowed at most the {size} candidates, as no item is "
+                f"session_length: got {config.session_length}, allowed at most the {offered} candidates, as no item is "
                 "shown twice in a session; shorten the session or pass more candidates (None: the whole catalogue)"
             )
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
@@ -115,22 +135,51 @@ class SessionCore:
         self.data, self.config, self.threads = data, config, threads
         self._most_threads = threads or cores()
         self.bound = catalogue.embedding_bound
-        self.candidates = data.recall_order[:size].copy()  # (C,)
-        recurrence = Recurrence(data.weights, config.session_length)
-        self.model = recurrence.model
-        self.codes = recurrence.items(data.codes[self.candidates])
-        vectors = np.ascontiguousarray(catalogue.embeddings[self.candidates], np.float32)
-        lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(1, keepdims=True))
-        self.vectors = Candidates(vectors, (vectors / np.maximum(lengths, 1e-300)).astype(np.float32))
+        self.model = Recurrence(data.weights, config.session_length).model
+        self.shelf = Shelf.of(catalogue, data.recall_order[:size], data.weights)
+        self._lay_out()
         self.start = data.memories  # (U, ...)
         self.rewards = np.array(config.rewards)  # (R,)
         self.histories = self._initial_histories()  # (U, 3, N)
 
+    def _lay_out(self) -> None:
+        """Take over the shelf."""
+        self.catalogue, self.codes, self.vectors = self.shelf.catalogue, self.shelf.codes, self.shelf.candidates
+        self.candidates = self.vectors.item  # (C,) catalogue indices
+        if self.config.search == "approximate":
+            from recsim_hrl.simulator.approximate import ApproximateSearch
+
+            self._index = ApproximateSearch(self.vectors)
+
     def __deepcopy__(self, memo: dict) -> SessionCore:
         return self  # immutable, so copies of an environment share it
 
-    def __reduce__(self) -> tuple:
-        return SessionCore, (self.data, self.config, self.threads)
+    def with_items(self, more: Catalogue) -> SessionCore:
+        """This core with ``more`` items behind the last candidate; running sessions go on with it."""
+        more = more.numpy()
+        core = self._with(self.shelf.add(more, self.data.weights))
+        core.bound = max(self.bound, more.embedding_bound)
+        return core
+
+    def without_items(self, candidates: np.ndarray) -> SessionCore:
+        """This core without ``candidates`` (n,), whose indices stay empty; running sessions go on with it.
+
+        Raises:
+            ValueError: if too few are left for a session.
+        """
+        shelf = self.shelf.remove(np.asarray(candidates, np.int64))
+        if (left := int(shelf.open.sum())) < self.config.session_length:
+            raise ValueError(
+                f"items to remove: got {len(candidates)}, which leaves {left}, allowed as many as leave the "
+                f"{self.config.session_length} of a session; remove fewer"
+            )
+        return self._with(shelf)
+
+    def _with(self, shelf: Shelf) -> SessionCore:
+        core = copy.copy(self)
+        core.shelf = shelf
+        core._lay_out()
+        return core
 
     @property
     def users(self) -> int:
@@ -169,6 +218,7 @@ class SessionCore:
             user=np.empty(size, np.int64),
             shown=np.zeros((size, self.config.session_length), np.int32),
             histories=np.empty((size, *self.histories.shape[1:]), np.int64),
+            recalled=np.empty((size, min(self.config.recall or 0, len(self.candidates))), np.int32),
             responses=np.empty((size, R), np.int64),
             memory=Memory(*(np.empty((size, *part.shape[1:]), part.dtype) for part in self.start)),
         )
@@ -195,10 +245,31 @@ class SessionCore:
             else:
                 part[rows] = start[user]
 
+        if self.config.recall is not None:
+            state.recalled[rows] = self._recall(state.histories[rows, 1])
+
+    def _recall(self, clicked: np.ndarray) -> np.ndarray:
+        """(b, Q) candidates for users who ``clicked`` (b, N) items before."""
+        size, wanted = len(self.candidates), min(self.config.recall, len(self.candidates))
+        recalled = np.empty((len(clicked), wanted), np.int32)
+        first = np.flatnonzero(self.vectors.open)[:wanted]  # in recall order
+        table = self.catalogue.embeddings
+        for row, items in enumerate(clicked):
+            items, near = items[items > 0] - 1, np.zeros(0, np.int64)
+            if len(items) and wanted > 1:
+                vectors = table[items].astype(np.float64)
+                vectors /= np.maximum(np.sqrt(np.square(vectors).sum(1, keepdims=True)), 1e-300)
+                cosines = self.vectors.directions @ vectors.mean(0).astype(np.float32)  # (C,)
+                cosines[~self.vectors.open] = -np.inf
+                near = np.argpartition(cosines, size - wanted // 2)[size - wanted // 2 :]
+            rest = first[~np.isin(first, near)][: wanted - len(near)]
+            recalled[row] = np.sort(np.concatenate([near, rest]))
+        return recalled
+
     def observe(self, state: SessionState) -> dict[str, np.ndarray] | np.ndarray:
         """What an agent sees: histories (B, N, D) or item ids (B, N) by name, or all of them flat in one (B, ...)."""
         if self.config.observation == "embeddings":
-            table = self.data.catalogue.embeddings
+            table = self.catalogue.embeddings
             seen = np.empty((*state.histories.shape, table.shape[1]), np.float32)  # (B, 3, N, D)
             self._share(nearest.embed, (state.histories, table, seen), len(seen))
         else:
@@ -223,14 +294,28 @@ class SessionCore:
             ValueError: if an action is NaN or outside the action space.
         """
         chosen = np.empty(len(action), np.int64)
-        shared_by_all = (self.vectors, state.shown, state.step)
-        if self.config.action == "embedding":
-            arguments = (*shared_by_all, action.astype(np.float32, copy=False), self.bound, chosen)
-            wrong = self._share(nearest.choose_vectors, arguments, len(action))
+        fixed = (self.vectors, state.shown, state.step)
+        if self.config.action == "item":
+            wrong = self._share(nearest.choose_items, (*fixed, action, chosen), len(action))
         else:
-            wrong = self._share(nearest.choose_items, (*shared_by_all, action, chosen), len(action))
+            action = action.astype(np.float32, copy=False)
+            if self.config.search == "approximate" and (np.abs(action) <= self.bound + ROUNDING).all():
+                return self._found(state, action)
+            if self.config.recall is None:
+                wrong = self._share(nearest.choose_vectors, (*fixed, action, self.bound, chosen), len(action))
+            else:
+                arguments = (*fixed, action, self.bound, state.recalled, chosen)
+                wrong = self._share(nearest.choose_recalled, arguments, len(action))
         if max(wrong) >= 0:
             raise ValueError(self._complaint(action[min(user for user in wrong if user >= 0)]))
+        return chosen
+
+    def _found(self, state: SessionState, action: np.ndarray) -> np.ndarray:
+        """What the index finds; where it finds nothing, the nearest."""
+        chosen = self._index.find(action, state.shown, state.step)  # (B,)
+        rows = np.flatnonzero(chosen < 0)  # (b,)
+        if len(rows):
+            nearest.find(self.vectors, state.shown, state.step, action[rows], rows, chosen)
         return chosen
 
     def _complaint(self, action: np.ndarray) -> str:

@@ -53,7 +53,11 @@ class SimulatorData:
     @cached_property
     def memories(self) -> Memory:
         """The memory of each user of the pool (U, ...) at the start of the session."""
-        return Recurrence(self.weights, steps=1).replay(self.codes, self.visits.items, self.visits.responses)
+        shown, responses = self.visits.items, self.visits.responses
+        known = np.unique(shown[shown != NO_ITEM])  # not all of a large catalogue
+        codes = self.weights.encode(self.catalogue.embeddings[known])
+        places = np.where(shown == NO_ITEM, NO_ITEM, np.searchsorted(known, shown))
+        return Recurrence(self.weights, steps=1).replay(codes, places, responses)
 
 
 def list_simulators() -> list[str]:

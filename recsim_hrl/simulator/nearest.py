@@ -15,43 +15,46 @@ from recsim_hrl.compiled import ONE_THREAD, exact, fused
 CLOSE_COSINE = np.float32(2e-5)  # candidates this near to the best float32 cosine are compared in float64
 COSINE_GRID = 2.0**40  # float64 cosines are compared on this grid: equal embeddings tie, and the first one wins
 ROUNDING = 1e-5  # an action this far outside its space is taken for a rounding error of whoever scaled it
-BLOCK, ROW, SEGMENT, CONTENDERS = 24, 4096, 32, 64  # users at once, cosines held for each, looked through, kept
+BLOCK, ROW, SEGMENT, CONTENDERS = 64, 2048, 32, 64  # users at once, cosines held for each, looked through, kept
 NOWHERE = np.float32(-2.0)  # less than any cosine
 
 
 class Candidates(NamedTuple):
     """What actions choose from, in the order in which ties are decided."""
 
-    vectors: np.ndarray  # (C, D) float32, embeddings
+    table: np.ndarray  # (I, D) float32, embeddings of the catalogue
+    item: np.ndarray  # (C,) int64, catalogue index of each candidate
     directions: np.ndarray  # (C, D) float32, embeddings of length 1
+    open: np.ndarray  # (C,) bool, whether the candidate can be shown
 
 
 @exact
-def was_shown(shown, step, candidate):
-    """Whether ``candidate`` is among the first ``step`` of those ``shown`` (T,)."""
+def was_shown(shown, user, step, candidate):
+    """Whether ``candidate`` is among the first ``step`` of those ``shown`` (B, T) to a ``user``."""
     found = False
     for place in range(step):
-        found |= shown[place] == candidate
+        found |= shown[user, place] == candidate
     return found
 
 
 @exact
 def choose_items(candidates, shown, step, actions, chosen, begin, end):
-    """Fill ``chosen`` (B,) with the candidates that item ``actions`` (B,) show: for one that was shown, the nearest
-    that was not. Returns the first user whose action is no candidate, or -1."""
+    """Fill ``chosen`` (B,) with the candidates that item ``actions`` (B,) show: for one that was shown or is gone, the
+    nearest that can be. Returns the first user whose action is no candidate, or -1."""
+    table, item, still = candidates.table, candidates.item, candidates.open
     repeated, count = np.empty(end - begin, np.int64), 0
     for user in range(begin, end):
-        if not 0 <= actions[user] < candidates.vectors.shape[0]:
+        if not 0 <= actions[user] < item.shape[0]:
             return user
         chosen[user] = actions[user]
-        if was_shown(shown[user], step[user], actions[user]):
+        if not still[actions[user]] or was_shown(shown, user, step[user], actions[user]):
             repeated[count] = user
             count += 1
     if count > 0:
-        vectors = np.empty((count, candidates.vectors.shape[1]), np.float32)
+        vectors = np.empty((count, table.shape[1]), np.float32)
         for place in range(count):
             for d in range(vectors.shape[1]):
-                vectors[place, d] = candidates.vectors[actions[repeated[place]], d]
+                vectors[place, d] = table[item[actions[repeated[place]]], d]
         find(candidates, shown, step, vectors, repeated[:count], chosen)
     return -1
 
@@ -72,9 +75,64 @@ def choose_vectors(candidates, shown, step, actions, bound, chosen, begin, end):
 
 
 @exact
+def choose_recalled(candidates, shown, step, actions, bound, recalled, chosen, begin, end):
+    """As :func:`choose_vectors`, where every user has candidates of its own, ``recalled`` (B, Q) of all."""
+    directions, still = candidates.directions, candidates.open
+    vector, kept = np.empty((1, actions.shape[1]), np.float32), np.empty(CONTENDERS, np.int64)
+    for user in range(begin, end):
+        for d in range(actions.shape[1]):
+            if not abs(actions[user, d]) <= bound + ROUNDING:
+                return user
+            vector[0, d] = actions[user, d]
+        normalise(vector)
+        best, count = NOWHERE, 0
+        for place in range(recalled.shape[1]):
+            candidate = np.int64(recalled[user, place])
+            cosine = product(directions, candidate, vector)
+            if cosine < best - CLOSE_COSINE or not still[candidate] or was_shown(shown, user, step[user], candidate):
+                continue
+            if cosine > best + CLOSE_COSINE:
+                count = 0
+            best = max(best, cosine)
+            if count < CONTENDERS:
+                kept[count] = candidate
+            count += 1
+        chosen[user] = kept[0]
+        if count > CONTENDERS:
+            chosen[user] = decide(candidates, actions[user], shown, user, step[user], recalled[user], recalled.shape[1])
+        elif count > 1:
+            chosen[user] = decide(candidates, actions[user], shown, user, step[user], kept, count)
+        elif count == 0:  # all of the user's own are gone
+            alone = np.empty(1, np.int64)
+            alone[0] = user
+            find(candidates, shown, step, actions[user : user + 1], alone, chosen)
+    return -1
+
+
+@exact
+def normalise(vector):
+    """Bring ``vector`` (1, D) to length 1; a zero vector stays."""
+    square = 0.0
+    for d in range(vector.shape[1]):
+        square += np.float64(vector[0, d]) * np.float64(vector[0, d])
+    inverse = 1.0 / max(math.sqrt(square), 1e-300)
+    for d in range(vector.shape[1]):
+        vector[0, d] *= inverse
+
+
+@fused
+def product(directions, candidate, vector):
+    """The product of one of ``directions`` (C, D) and ``vector`` (1, D)."""
+    total = np.float32(0.0)
+    for d in range(directions.shape[1]):
+        total += directions[candidate, d] * vector[0, d]
+    return total
+
+
+@exact
 def find(candidates, shown, step, vectors, users, chosen):
     """Fill ``chosen`` for ``users`` (n,) with the nearest candidates to ``vectors`` (n, D) that were not shown."""
-    size, width = candidates.directions.shape
+    (size, width), still = candidates.directions.shape, candidates.open
     block, row = min(BLOCK, len(users)), min(size, ROW)
     tile = max(1, ONE_THREAD // (block * width))
     cosines = np.empty((row, block), np.float32)  # a column per user, so that users are looked through side by side
@@ -92,9 +150,12 @@ def find(candidates, shown, step, vectors, users, chosen):
             for low in range(0, here, tile):
                 high = min(low + tile, here)
                 np.dot(candidates.directions[start + low : start + high], directions, cosines[low:high])
+            for gone in range(here):
+                if not still[start + gone]:
+                    for place in range(block):
+                        cosines[gone, place] = NOWHERE
             for place in range(real):
-                user = users[first + place]
-                hide(cosines, place, shown[user], step[user], start, here)
+                hide(cosines, place, shown, users[first + place], step, start, here)
             segments = summarise(cosines, here, most)
             for place in range(real):
                 contend(cosines, most, place, start, here, segments, best, kept[place], count)
@@ -103,7 +164,7 @@ def find(candidates, shown, step, vectors, users, chosen):
             chosen[user] = kept[place, 0]
             if count[place] > 1:
                 vector = vectors[first + place]
-                chosen[user] = decide(candidates, vector, shown[user], step[user], kept[place], count[place])
+                chosen[user] = decide(candidates, vector, shown, user, step[user], kept[place], count[place])
 
 
 @fused
@@ -118,10 +179,10 @@ def direct(vectors, number, directions, place):
 
 
 @exact
-def hide(cosines, place, shown, step, start, here):
-    """Put last what was ``shown`` (T,) of the ``here`` candidates from ``start``."""
-    for number in range(step):
-        row = shown[number] - start
+def hide(cosines, place, shown, user, step, start, here):
+    """Put last what was ``shown`` (B, T) to a ``user`` of the ``here`` candidates from ``start``."""
+    for number in range(step[user]):
+        row = shown[user, number] - start
         if 0 <= row < here:
             cosines[row, place] = NOWHERE
 
@@ -169,7 +230,7 @@ def contend(cosines, most, place, start, here, segments, best, kept, count):
 
 
 @exact
-def decide(candidates, vector, shown, step, kept, count):
+def decide(candidates, vector, shown, user, step, kept, count):
     """The nearest to ``vector`` (D,) in float64, among ``count`` candidates ``kept`` in rising order, or among all if
     they are more than could be kept; the first, where some tie."""
     best, nearest, width = -math.inf, np.int64(-1), vector.shape[0]
@@ -177,16 +238,16 @@ def decide(candidates, vector, shown, step, kept, count):
     for d in range(width):
         length += np.float64(vector[d]) * np.float64(vector[d])
     length = max(math.sqrt(length), 1e-300)
-    everyone = count > kept.shape[0]
-    for place in range(candidates.vectors.shape[0] if everyone else count):
+    everyone, table, item, still = count > kept.shape[0], candidates.table, candidates.item, candidates.open
+    for place in range(item.shape[0] if everyone else count):
         candidate = place if everyone else kept[place]
         product, square = 0.0, 0.0
         for d in range(width):
-            other = np.float64(candidates.vectors[candidate, d])
+            other = np.float64(table[item[candidate], d])
             product += np.float64(vector[d]) * other
             square += other * other
         cosine = np.rint(product / length / max(math.sqrt(square), 1e-300) * COSINE_GRID)
-        if cosine > best and not was_shown(shown, step, candidate):
+        if cosine > best and still[candidate] and not was_shown(shown, user, step, candidate):
             best, nearest = cosine, candidate
     return nearest
 

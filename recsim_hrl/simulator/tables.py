@@ -62,5 +62,6 @@ class SessionState(NamedTuple):
     user: np.ndarray  # (B,) int64, index into the simulator's pool
     shown: np.ndarray  # (B, T) int32, candidates shown in this session; only the first `step` of them count
     histories: np.ndarray  # (B, 3, N) int64 browsed, clicked, ordered: catalogue index plus one, most recent last
+    recalled: np.ndarray  # (B, Q) int32, candidates of the user's own, in rising order; (B, 0): all are everyone's
     responses: np.ndarray  # (B, R) int64, how often each response was given in this session
     memory: Memory  # what the response model keeps of the user

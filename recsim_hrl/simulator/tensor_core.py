@@ -22,6 +22,7 @@ from recsim_hrl.types import R
 
 _COSINES = 1 << 26
 """Cosines held at once: half a gigabyte of float64."""
+_LAST = torch.iinfo(torch.int64).min
 
 
 class TensorCore:
@@ -42,10 +43,11 @@ class TensorCore:
         self._left, self._marks, self._surprises = (self._place(table) for table in core.model[2:])
         self._kind, self._values, self._features = (self._place(part) for part in codes)
         self._items, self._rewards = self._place(core.candidates), self._place(core.rewards)
-        vectors = self._place(core.vectors.vectors).double()
+        vectors = self._place(core.catalogue.embeddings[core.candidates]).double()
         self._directions = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-300)  # (C, D)
-        nothing = torch.zeros_like(self._place(core.data.catalogue.embeddings[:1]))
-        self._table = torch.cat([nothing, self._place(core.data.catalogue.embeddings)])  # (1 + I, D)
+        self._gone = ~self._place(core.vectors.open)  # (C,)
+        nothing = torch.zeros_like(self._place(core.catalogue.embeddings[:1]))
+        self._table = torch.cat([nothing, self._place(core.catalogue.embeddings)])  # (1 + I, D)
         self._start = tuple(self._place(part) for part in (core.histories, core.start.whole, core.start.kinds))
         self._users, self._rows = core.users, torch.arange(len(seeds), device=self.device)
         self._width = core.start.whole.shape[1]
@@ -86,7 +88,8 @@ class TensorCore:
         last = len(self._items) - 1
         self.wrong |= ((action < 0) | (action > last)).any()
         chosen = action.clamp(0, last).long()
-        repeated = (self.shown == chosen[:, None]).any(1).nonzero()[:, 0]  # the one question to the device
+        repeated = (self.shown == chosen[:, None]).any(1) | self._gone[chosen]
+        repeated = repeated.nonzero()[:, 0]  # the one question to the device
         if len(repeated):
             chosen[repeated] = self._nearest(self._directions[chosen[repeated]], self.shown[repeated])
         return chosen
@@ -99,7 +102,7 @@ class TensorCore:
             part = slice(start, start + max(1, _COSINES // size))
             directions = vectors[part] / vectors[part].norm(dim=1, keepdim=True).clamp_min(1e-300)
             cosines = (directions @ self._directions.T * COSINE_GRID).round_().long()  # (b, C)
-            ranks = cosines.mul_(size).add_(order).scatter_(1, shown[part], torch.iinfo(torch.int64).min)
+            ranks = cosines.mul_(size).add_(order).scatter_(1, shown[part], _LAST).masked_fill_(self._gone, _LAST)
             found.append(ranks.argmax(1))
         return torch.cat(found)
 

@@ -14,9 +14,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from recsim_hrl.render import Impression, SessionTrace, picture
-from recsim_hrl.simulator.core import HISTORIES, Action, Observation, Outcome, SessionConfig, SessionCore, SessionState
+from recsim_hrl.simulator.core import HISTORIES, Action, Observation, Outcome, Search, SessionConfig, SessionCore
 from recsim_hrl.simulator.folder import SimulatorData, load_data
-from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, R
+from recsim_hrl.simulator.tables import SessionState
+from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER, Catalogue, R
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.store import Simulator
@@ -26,27 +27,29 @@ RESPONSE = np.arange(R)
 Arrays = dict[str, np.ndarray]
 
 
-def load_core(simulator: str | Path | Simulator | SimulatorData, split: str, config: SessionConfig) -> SessionCore:
+def load_core(
+    simulator: str | Path | Simulator | SimulatorData, split: str, config: SessionConfig, threads: int | None = None
+) -> SessionCore:
     """The core of a task over a simulator, or over one loaded by name or folder."""
     if not isinstance(simulator, SimulatorData):  # asking for a Simulator would import torch
         simulator = simulator.data if hasattr(simulator, "data") else load_data(simulator, split)
-    return SessionCore(simulator, config)
+    return SessionCore(simulator, config, threads)
 
 
 def action_space(core: SessionCore) -> Space:
     """Action space of one user."""
     if core.config.action == "item":
         return Discrete(len(core.candidates))
-    return Box(-core.bound, core.bound, core.data.catalogue.embeddings.shape[1:], np.float32)
+    return Box(-core.bound, core.bound, core.catalogue.embeddings.shape[1:], np.float32)
 
 
 def observation_space(core: SessionCore) -> Space:
     """Observation space of one user."""
     length = core.config.history
     if core.config.observation == "item_ids":
-        low, high, shape, dtype = 0, len(core.data.catalogue), (length,), np.int64
+        low, high, shape, dtype = 0, len(core.catalogue), (length,), np.int64
     else:
-        width = core.data.catalogue.embeddings.shape[1]
+        width = core.catalogue.embeddings.shape[1]
         low, high, shape, dtype = -core.bound, core.bound, (length, width), np.float32
     if core.config.flat:
         return Box(low, high, (len(HISTORIES) * int(np.prod(shape)),), dtype)
@@ -135,7 +138,7 @@ class SessionBatch:
         if self.core.config.action == "item":
             kinds, name, shape, dtype = "iu", "whole numbers", (self.size,), np.int64
         else:
-            width = self.core.data.catalogue.embeddings.shape[1]
+            width = self.core.catalogue.embeddings.shape[1]
             kinds, name, shape, dtype = "fiu", "numbers", (self.size, width), np.float32
         if array.dtype.kind not in kinds or array.shape != shape:
             raise ValueError(
@@ -145,7 +148,7 @@ class SessionBatch:
         return array.astype(dtype)
 
     def _info(self, outcome: Outcome) -> Arrays:
-        catalogue = self.core.data.catalogue
+        catalogue = self.core.catalogue
         return {
             "response": outcome.response,
             "item": outcome.item,
@@ -174,6 +177,34 @@ class SessionBatch:
         return self.core.observe(self._running())
 
 
+class Restocked:
+    """Items that come and go, for environments over a ``core`` and a ``_batch`` of its users."""
+
+    def add_items(self, items: Catalogue) -> np.ndarray:
+        """Add ``items`` (n,) to the candidates, also of running sessions; their candidate indices (n,).
+
+        A space of item actions or item ids grows with them. An added item costs the same in any catalogue.
+        """
+        size = len(self.core.candidates)
+        self._stock(self.core.with_items(items))
+        return np.arange(size, len(self.core.candidates))
+
+    def remove_items(self, candidates: np.ndarray) -> None:
+        """Take ``candidates`` (n,) away, also from running sessions. Their indices stay empty: an action that names one
+        stands for the most similar candidate that is there."""
+        self._stock(self.core.without_items(candidates))
+
+    def _stock(self, core: SessionCore) -> None:
+        """Take over a core and what it offers."""
+        self.core = self._batch.core = core
+        self.item_embeddings = core.catalogue.embeddings  # (I, D)
+        self.candidate_items = core.candidates  # (C,)
+        self._set_spaces(action_space(core), observation_space(core))
+
+    def _set_spaces(self, action: Space, observation: Space) -> None:
+        raise NotImplementedError
+
+
 def check_seed(seed: int) -> int:
     """The seed as a whole number of 63 bits."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -183,13 +214,13 @@ def check_seed(seed: int) -> int:
 
 def impression(core: SessionCore, info: Arrays, reward: np.ndarray, row: int) -> Impression:
     """What user ``row`` saw and did in the step that ``info`` and ``reward`` tell of."""
-    price = core.data.catalogue.prices[info["item"][row]].item()
+    price = core.catalogue.prices[info["item"][row]].item()
     return Impression(
         int(info["item_id"][row]), int(info["category"][row]), price, int(info["response"][row]), float(reward[row])
     )
 
 
-class RecSessionVectorEnv(VectorEnv):
+class RecSessionVectorEnv(Restocked, VectorEnv):
     """``num_envs`` RecSession users side by side; see :class:`recsim_hrl.envs.session.RecSessionEnv` for the task.
 
     Sub-environment ``i`` of ``reset(seed=s)`` is the single environment of ``reset(seed=s + i)``. A session that ends
@@ -200,6 +231,7 @@ class RecSessionVectorEnv(VectorEnv):
     Args:
         num_envs: Number of users.
         max_episode_steps: A shorter session length, if given; None or -1 for none.
+        threads: Threads that share the users; None: one per core, for as many users as are worth it.
 
     The other arguments are those of the single environment.
     """
@@ -221,27 +253,42 @@ class RecSessionVectorEnv(VectorEnv):
         action: Action = "embedding",
         observation: Observation = "embeddings",
         candidates: int | None = 1000,
+        recall: int | None = None,
+        search: Search = "exact",
         history: int = 10,
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
+        threads: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs!r}, allowed are whole numbers from 1; pass e.g. num_envs=8")
         if max_episode_steps not in (None, -1):
             session_length = min(session_length, max_episode_steps)
-        config = SessionConfig(session_length, action, observation, candidates, history, response_noise, rewards, flat)
+        config = SessionConfig(
+            session_length=session_length,
+            action=action,
+            observation=observation,
+            candidates=candidates,
+            recall=recall,
+            search=search,
+            history=history,
+            response_noise=response_noise,
+            rewards=rewards,
+            flat=flat,
+        )
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs = num_envs
-        self.core = load_core(simulator, split, config)
-        self.single_action_space, self.single_observation_space = action_space(self.core), observation_space(self.core)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.item_embeddings = self.core.data.catalogue.embeddings  # (I, D)
-        self.candidate_items = self.core.candidates  # (C,)
-        self._batch = SessionBatch(self.core, num_envs)
+        core = load_core(simulator, split, config, threads)
+        self._batch = SessionBatch(core, num_envs)
+        self._stock(core)
         self._traces: list[SessionTrace] = []
+
+    def _set_spaces(self, action: Space, observation: Space) -> None:
+        self.single_action_space, self.single_observation_space = action, observation
+        self.action_space = batch_space(action, self.num_envs)
+        self.observation_space = batch_space(observation, self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

@@ -61,13 +61,22 @@ class RecSessionTensorEnv(VectorEnv):
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs!r}, allowed are whole numbers from 1; pass e.g. num_envs=65536")
-        config = SessionConfig(session_length, action, observation, candidates, history, response_noise, rewards, flat)
+        config = SessionConfig(
+            session_length=session_length,
+            action=action,
+            observation=observation,
+            candidates=candidates,
+            history=history,
+            response_noise=response_noise,
+            rewards=rewards,
+            flat=flat,
+        )
         self.num_envs, self.device, self.render_mode = num_envs, torch.device(device), None
         self.core = load_core(simulator, split, config)
         self.single_action_space, self.single_observation_space = action_space(self.core), observation_space(self.core)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.item_embeddings = self.core.data.catalogue.embeddings  # (I, D)
+        self.item_embeddings = self.core.catalogue.embeddings  # (I, D)
         self.candidate_items = self.core.candidates  # (C,)
         self._users: TensorCore | None = None
 
