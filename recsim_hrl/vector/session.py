@@ -259,8 +259,8 @@ class RecSessionVectorEnv(Restocked, VectorEnv):
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
-        threads: int | None = None,
         render_mode: str | None = None,
+        threads: int | None = None,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs!r}, allowed are whole numbers from 1; pass e.g. num_envs=8")

@@ -29,5 +29,5 @@ def test_the_docstring_has_gymnasiums_sections_and_every_id_and_argument():
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == SECTIONS
     assert all(f"`{name}`" in text for name in ENVIRONMENTS)
     single, vector = (list(inspect.signature(one).parameters) for one in (RecSessionEnv, RecSessionVectorEnv))
-    assert vector == ["num_envs", "max_episode_steps", *single]
+    assert vector == ["num_envs", "max_episode_steps", *single, "threads"]
     assert all(f"| `{argument}` |" in text for argument in single)
