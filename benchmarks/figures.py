@@ -35,7 +35,7 @@ def draw_rewards(summary: Summary, path: Path) -> None:
         axes.set_xlabel("reward per session, with users that the agent was not trained on")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _bars(axes: Axes, agents: Sequence[SummaryRow]) -> None:
@@ -92,7 +92,7 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
     panels[0].set_ylabel("session reward at each checkpoint\n(train simulator; band: range of seeds)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(agents), frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
@@ -106,7 +106,7 @@ def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
     axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write the PNG file whole or not at all, without a date, so that the same numbers give the same bytes."""
     picture = io.BytesIO()
     FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})

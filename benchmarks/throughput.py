@@ -1,32 +1,42 @@
 """How fast the environments step: ``python -m benchmarks.throughput``.
 
-Every case runs in a process of its own, several times; the table gives the median rate in user-steps per second, the
-slowest and the fastest run, and the most memory that the process held. Sessions end and new users arrive as they do;
+Every run of a case has a process of its own, and the cases take turns, so that a busy moment of the machine meets all
+of them; the table gives the median rate in user-steps per second, the slowest and the fastest run, how long the
+environment took to be ready, and the most memory that the process held. Sessions end and new users arrive as they do;
 actions are drawn beforehand. If ``sardine-rec`` is installed, its fastest environment runs in the same table: a user
 model by formula, in place of a learned one. The machine is described in the file; compare ratios, not rates.
 """
 
-import os
 import platform
-import resource
 import statistics
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import tyro
-from gymnasium.spaces import Discrete, Space
+from tqdm import tqdm
 
 from benchmarks.aggregate import write_csv, write_text
+from benchmarks.floors import floor_rows
+from benchmarks.throughput_cases import (
+    KINDS,
+    SARDINE,
+    Case,
+    Timing,
+    batch_cases,
+    catalogue_cases,
+    session_cases,
+    time_case,
+)
+from benchmarks.throughput_figure import draw_scaling
 
-COLUMNS = ("case", "users", "threads", "user_steps_per_s", "slowest", "fastest", "peak_memory_mib")
-DRAWN = {"item": 512, "embedding": 16}
-"""Actions drawn beforehand for each user; a longer run starts over. Few embeddings, as they weigh on the memory."""
+COLUMNS = (
+    "part", "case", "users", "threads", "catalogue", "session", "recall",
+    "user_steps_per_s", "slowest", "fastest", "ready_s", "peak_memory_mib",
+)  # fmt: skip
+NO_CATALOGUE = "1000 of 10000"
 
 
 @dataclass(frozen=True)
@@ -34,10 +44,18 @@ class ThroughputConfig:
     """What is timed, and how long."""
 
     out: Path = Path("runs/throughput")
-    """Folder of throughput.csv and throughput.md."""
-    users: tuple[int, ...] = (64, 1024, 4096, 16384)
+    """Folder of the table, the numbers and the figure."""
+    users: tuple[int, ...] = (64, 1024, 4096, 16384, 65536)
     """Sizes of the vector environment."""
-    seconds: float = 3.0
+    catalogues: tuple[int, ...] = (1000, 10_000, 100_000, 553_156)
+    """Sizes of catalogues all of whose items are candidates. The largest is that of HRL-Rec's data."""
+    sessions: tuple[int, ...] = (50, 200, 1000)
+    """Session lengths."""
+    at: int = 4096
+    """Users when the session or the stages are looked at."""
+    catalogue_users: int = 256
+    """Users when the catalogue is."""
+    seconds: float = 1.0
     """Least duration of a run."""
     repeats: int = 5
     """Runs of each case."""
@@ -45,98 +63,67 @@ class ThroughputConfig:
     """Threads of the vector environment; a single user gets one."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One environment with its arguments."""
-
-    name: str
-    users: int
-    threads: int
-    arguments: tuple[tuple[str, object], ...] = ()
+def parts(config: ThroughputConfig) -> list[tuple[str, Case]]:
+    """All cases, each with the part of the benchmark that it belongs to."""
+    cases = [("batch", case) for case in batch_cases(config.users, config.threads)]
+    cases += [("catalogue", c) for c in catalogue_cases(config.catalogues, config.catalogue_users, config.threads)]
+    return cases + [("session", case) for case in session_cases(config.sessions, config.at, config.threads)]
 
 
-def cases(config: ThroughputConfig) -> list[Case]:
-    """All cases that can run here."""
-    kinds = {
-        "item actions, item ids": (("action", "item"), ("observation", "item_ids")),
-        "embedding actions, item ids": (("observation", "item_ids"),),
-        "embedding actions, embeddings": (),
-    }
-    found = [Case(name, 1, 1, arguments) for name, arguments in kinds.items()]
-    found += [Case(name, size, config.threads, arguments) for name, arguments in kinds.items() for size in config.users]
-    if find_spec("sardine"):
-        found += [Case("SARDINE SingleItem-BoredInf", size, 1) for size in (1, 32)]
-    return found
+def measure(config: ThroughputConfig) -> list[list[object]]:
+    """Rows of the table, in the order of the cases."""
+    cases = parts(config)
+    found: list[list[Timing]] = [[] for _ in cases]
+    with tqdm(total=len(cases) * config.repeats, desc="runs", disable=None) as bar:
+        for _ in range(config.repeats):
+            for (_, case), timings in zip(cases, found, strict=True):
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    timings.append(pool.submit(time_case, case, config.seconds).result())
+                bar.update()
+    return [_row(part, case, timings) for (part, case), timings in zip(cases, found, strict=True)]
 
 
-def stepper(case: Case) -> Callable[[int], None]:
-    """A function that plays so many steps of all users of the case's environment."""
-    import gymnasium as gym
-
-    if case.name.startswith("SARDINE"):
-        import sardine  # noqa: F401  (registers its ids)
-
-        name, arguments, vectorization = "sardine/SingleItem-BoredInf-v0", {}, "sync"
-    else:
-        import recsim_hrl  # noqa: F401
-
-        name, arguments, vectorization = "RecSession-v0", dict(case.arguments), "vector_entry_point"
-    if case.users > 1:
-        env = gym.make_vec(name, num_envs=case.users, vectorization_mode=vectorization, **arguments)
-        actions = _draw(env.single_action_space, (case.users,))
-    else:
-        env = gym.make(name, **arguments)
-        actions = _draw(env.action_space, ())
-    env.reset(seed=0)
-
-    def play(steps: int) -> None:
-        for step in range(steps):
-            _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])
-            if case.users == 1 and (terminated or truncated):
-                env.reset()
-
-    return play
-
-
-def _draw(space: Space, users: tuple[int, ...]) -> np.ndarray:
-    generator = np.random.default_rng(0)
-    if isinstance(space, Discrete):
-        return generator.integers(space.n, size=(DRAWN["item"], *users))
-    size = (DRAWN["embedding"], *users, *space.shape)
-    return generator.uniform(space.low, space.high, size).astype(space.dtype)
-
-
-def measure(case: Case, config: ThroughputConfig) -> list[object]:
-    """A row of the table."""
-    play = stepper(case)
-    steps = 8
-    play(steps)  # the first steps allocate
-    while True:  # so many steps that a run lasts long enough
-        started = time.perf_counter()
-        play(steps)
-        lasted = time.perf_counter() - started
-        if lasted >= 0.2 * config.seconds:
-            break
-        steps *= 2
-    steps = max(1, round(steps * config.seconds / lasted))
-    rates = []
-    for _ in range(config.repeats):
-        started = time.perf_counter()
-        play(steps)
-        rates.append(steps * case.users / (time.perf_counter() - started))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    numbers = (statistics.median(rates), min(rates), max(rates), memory)
-    return [case.name, case.users, case.threads, *(f"{number:.0f}" for number in numbers)]
+def _row(part: str, case: Case, timings: list[Timing]) -> list[object]:
+    rates = [timing.rate for timing in timings]
+    ready = statistics.median(timing.ready_seconds for timing in timings)
+    memory = max(timing.peak_memory_mib for timing in timings)
+    numbers = (f"{number:.0f}" for number in (statistics.median(rates), min(rates), max(rates)))
+    described = (case.name, case.users, case.threads, case.catalogue or NO_CATALOGUE, case.session, case.recall or "")
+    return [part, *described, *numbers, f"{ready:.2f}", f"{memory:.0f}"]
 
 
 def to_text(rows: list[list[object]]) -> str:
-    """The table for people."""
-    lines = ["| environment | users | threads | user-steps/s, median (slowest–fastest) | peak memory |"]
-    lines.append("|---|---:|---:|---:|---:|")
-    for name, users, threads, median, slowest, fastest, memory in rows:
-        rate = f"{int(median):,} ({int(slowest):,}–{int(fastest):,})"
-        lines.append(f"| {name} | {users:,} | {threads} | {rate} | {memory} MiB |")
-    return "\n".join(lines)
+    """The tables for people."""
+    titles = {
+        "batch": "| environment | users | threads | user-steps/s, median (slowest–fastest) | ready | peak memory |",
+        "catalogue": "| candidates | own | users | user-steps/s, median (slowest–fastest) | ready | peak memory |",
+        "session": "| session length | | users | user-steps/s, median (slowest–fastest) | ready | peak memory |",
+    }
+    lines = []
+    for part, title in titles.items():
+        lines += ["", title, "|---|---:|---:|---:|---:|---:|"]
+        for row in (row for row in rows if row[0] == part):
+            _, name, users, threads, catalogue, session, recall, median, slowest, fastest, ready, memory = row
+            rate = f"{int(median):,} ({int(slowest):,}–{int(fastest):,})"
+            first = {"batch": name, "catalogue": catalogue, "session": session}[part]
+            second = {"batch": f"{users:,} | {threads}", "catalogue": f"{recall or 'all'} | {users:,}"}
+            described = f"{first} | {second.get(part, f' | {users:,}')}"
+            lines.append(f"| {described} | {rate} | {ready} s | {memory} MiB |")
+    return "\n".join(lines[1:])
+
+
+def against_sardine(rows: list[list[object]]) -> str:
+    """What is to be said of our best rate and SARDINE's best, if it ran."""
+    theirs = [int(row[7]) for row in rows if row[1] == SARDINE]
+    if not theirs:
+        return "SARDINE is not installed (`pip install sardine-rec`), so there is nothing to compare with."
+    ours = max(int(row[7]) for row in rows if row[0] == "batch" and row[1] in KINDS)
+    single = next(int(row[7]) for row in rows if row[1] == next(iter(KINDS)) and row[2] == 1)
+    alone = next(int(row[7]) for row in rows if row[1] == SARDINE and row[2] == 1)
+    return (
+        f"Best against best, {ours / max(theirs):.0f} times as many user-steps per second as SARDINE; one user against "
+        f"one, {single / alone:.2f} times."
+    )
 
 
 def machine() -> str:
@@ -146,9 +133,10 @@ def machine() -> str:
     import torch
 
     names = {line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")}
+    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
-        f"{', '.join(sorted(names)) or platform.processor() or 'unknown processor'}, {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}"
+        f"{', '.join(sorted(names)) or platform.processor() or 'unknown processor'}, {os.cpu_count()} cores{device}; "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__}"
     )
 
 
@@ -157,20 +145,42 @@ def _cpu_lines() -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def main(config: ThroughputConfig) -> None:
-    """Time every case and write the table."""
-    rows = []
-    for case in cases(config):
-        os.environ["OMP_NUM_THREADS"] = str(case.threads)  # read by the process when it loads NumPy
+def floors(config: ThroughputConfig) -> list[list[object]]:
+    """Rows (environment, what, number) of the floors and stages."""
+    rows: list[list[object]] = []
+    for name, arguments in KINDS.items():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            rows.append(pool.submit(measure, case, config).result())
-        print(" | ".join(str(cell) for cell in rows[-1]), flush=True)
-    text = to_text(rows)
+            found = pool.submit(floor_rows, arguments, config.at, config.seconds).result()
+        rows += [[name, what, f"{number:.4g}"] for what, number in found]
+    return rows
+
+
+def floors_text(rows: list[list[object]]) -> str:
+    """A column per environment."""
+    names = list(dict.fromkeys(row[0] for row in rows))
+    numbers = {(row[0], row[1]): row[2] for row in rows}
+    lines = ["| one thread, per user-step | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for what in dict.fromkeys(row[1] for row in rows):
+        unit = " (ns)" if what.startswith(("floor", "stage")) else ""
+        lines.append(f"| {what}{unit} | " + " | ".join(f"{float(numbers[name, what]):,.4g}" for name in names) + " |")
+    totals = [sum(float(n) for (one, what), n in numbers.items() if one == name and "stage" in what) for name in names]
+    least = [max(float(numbers[name, f"floor: {one}"]) for one in ("arithmetic", "memory")) for name in names]
+    lines.append("| all stages (ns) | " + " | ".join(f"{total:,.4g}" for total in totals) + " |")
+    ratios = (f"{total / floor:.2f}" for total, floor in zip(totals, least, strict=True))
+    lines.append("| **all stages / higher floor** | " + " | ".join(ratios) + " |")
+    return "\n".join(lines)
+
+
+def main(config: ThroughputConfig) -> None:
+    """Time every case and write the tables."""
+    stage_rows = floors(config)
+    rows = measure(config)
     write_csv(config.out / "throughput.csv", COLUMNS, rows)
-    write_text(
-        config.out / "throughput.md",
-        f"{text}\n\nMeasured on: {machine()}.\nMade by `python -m benchmarks.throughput`.\n",
-    )
+    write_csv(config.out / "floors.csv", ("environment", "what", "number"), stage_rows)
+    draw_scaling(rows, config.out / "scaling.png")
+    text = f"{to_text(rows)}\n\n{against_sardine(rows)}\n\n{floors_text(stage_rows)}\n"
+    made = f"Measured on: {machine()}.\nMade by `python -m benchmarks.throughput`.\n"
+    write_text(config.out / "throughput.md", f"{text}\n{made}")
     print(text)
 
 
