@@ -16,10 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.jobs import Workers
 from benchmarks.pools import open_pool
+from benchmarks.rollouts import RolloutConfig, rollout
 from benchmarks.sweep import sweep
 from benchmarks.tasks import Entry, Run, Task
 from benchmarks.training import execute
+from benchmarks.validity import compare_in_jobs
+from recsim_hrl.data.world import World, WorldConfig
+from recsim_hrl.simulator.fidelity import FidelityConfig, compare_values
 from recsim_hrl.simulator.store import random_simulator, save_simulator
 from tests.benchmarks import fake_execute as fake
 from tests.benchmarks.waiting import is_running, wait_for
@@ -89,6 +94,28 @@ def test_a_run_on_ray_is_the_local_run_to_the_bit(running_ray, tmp_path):
         dataclasses.replace(record, **timeless) for record in local
     ]
     assert local[0].click_rewards != local[1].click_rewards and local[0].curve
+
+
+def test_a_rollout_on_ray_is_the_local_rollout_to_the_byte(running_ray, tmp_path):
+    for split in ("train", "test"):
+        save_simulator(random_simulator(items=60), tmp_path / "market" / split)
+    about = {"sessions": 10, "session_length": 5, "candidates": 30, "parallel": 2, "shard": 4}
+    files = []
+    for address in (None, "local"):
+        log = rollout(RolloutConfig(tmp_path / "log", simulator=str(tmp_path / "market"), ray=address, **about))
+        files.append({path.name: path.read_bytes() for path in log.path.rglob("*") if path.is_file()})
+        shutil.rmtree(log.path)
+    assert files[0] == files[1] and {"metadata.json", "items.parquet", "part-00000.parquet"} == set(files[0])
+
+
+def test_policy_values_on_ray_are_the_local_ones_to_the_bit(running_ray, tmp_path):
+    world = World(WorldConfig(items=60, categories=3, embedding_dim=6))
+    simulator = dataclasses.replace(random_simulator(items=60, embedding_dim=6), catalogue=world.catalogue)
+    config = FidelityConfig(lengths=(3, 4), impressions=24, candidates=12, workers=1)
+    alone = compare_values(simulator, world, config, log=lambda _: None)
+    where = {"parts": tmp_path / "parts", "where": Workers(2, "local")}
+    on_ray = compare_in_jobs(simulator, world, config, lambda _: None, None, **where)
+    assert len(on_ray.values) == 20 and str(on_ray.to_json()) == str(alone.to_json())
 
 
 def test_a_killed_worker_loses_nothing(running_ray, tmp_path, traces, make_run):
