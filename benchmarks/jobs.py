@@ -82,7 +82,9 @@ def parts_folder(out: Path, key: str) -> Iterator[Path]:
     """
     parts = out.with_name(f"{out.name}.parts")
     yield parts / key
-    shutil.rmtree(parts, ignore_errors=True)
+    shutil.rmtree(parts / key, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another request, which was interrupted, has its parts there
+        parts.rmdir()
 
 
 def keep_jobs(

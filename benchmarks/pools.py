@@ -95,11 +95,13 @@ class _Ray:
     def finished(self, function: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[Outcome]:
         import ray
 
-        task = ray.remote(function).options(num_cpus=1, max_retries=RETRIES)
+        name = getattr(function, "__name__", "job")
+        task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES, name=name)
+        called = ray.put(function)  # Ray's tasks are functions; this may be a partial of one
         coming = iter(enumerate(jobs))
         while True:
             for place, job in coming:
-                self._waiting[task.remote(*job)] = place
+                self._waiting[task.remote(called, *job)] = place
                 if len(self._waiting) >= IN_FLIGHT:
                     break
             if not self._waiting:
@@ -119,6 +121,10 @@ class _Ray:
         for reference in self._waiting:
             ray.cancel(reference, force=True)
         self._waiting = {}
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def _outcome(reference: Any, place: int) -> Outcome:

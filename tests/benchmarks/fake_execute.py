@@ -1,6 +1,7 @@
 """What workers of the sweep tests do; a module of its own because spawned processes import it by name."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -45,6 +46,23 @@ def hang_at_first(run: Run, key: str, traces: Path, unlucky: int) -> RunRecord:
     record = leave_trace(run, key, traces)
     if run.seed == unlucky and first:
         time.sleep(600)
+    return record
+
+
+def tell_node_and_hang_at_first(run: Run, key: str, traces: Path, unlucky: int) -> RunRecord:
+    """Like ``hang_at_first``, but the unlucky run first tells which node of Ray it is on."""
+    if run.seed == unlucky:
+        import ray
+
+        (traces.parent / "node").write_text(ray.get_runtime_context().get_node_id())
+    return hang_at_first(run, key, traces, unlucky)
+
+
+def lose_every_worker(run: Run, key: str, traces: Path, unlucky: int) -> RunRecord:
+    """Like ``leave_trace``, but seed ``unlucky`` takes its worker with it, each time."""
+    record = leave_trace(run, key, traces)
+    if run.seed == unlucky:
+        os.kill(os.getpid(), signal.SIGKILL)
     return record
 
 

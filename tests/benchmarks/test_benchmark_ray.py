@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import pools
 from benchmarks.jobs import Workers
 from benchmarks.pools import open_pool
+from benchmarks.records import load_record
 from benchmarks.rollouts import RolloutConfig, rollout
 from benchmarks.sweep import sweep
 from benchmarks.tasks import Entry, Run, Task
@@ -147,6 +149,26 @@ def test_a_job_that_fails_is_told_and_not_repeated(running_ray, tmp_path, traces
     assert times_done(traces) == {0: 1, 1: 2, 2: 1}
 
 
+def test_a_job_that_takes_every_worker_with_it_is_given_up_and_the_others_are_kept(
+    running_ray, tmp_path, traces, make_run
+):
+    work = functools.partial(fake.lose_every_worker, traces=traces, unlucky=0)
+    with pytest.raises(RuntimeError, match=r"1 of 3 runs failed, first short fake seed 0: WorkerCrashedError: "):
+        sweep(keyed(make_run, 3), tmp_path / "runs", work, stream=io.StringIO(), ray="local")
+    assert times_done(traces) == {0: 1 + pools.RETRIES, 1: 1, 2: 1}
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_jobs_in_flight_are_bounded(running_ray, monkeypatch):
+    monkeypatch.setattr(pools, "IN_FLIGHT", 2)
+    with open_pool(2, "local") as pool:
+        places = []
+        for outcome in pool.finished(pow, [(2, number) for number in range(5)]):
+            assert outcome.result == 2**outcome.place and len(pool._waiting) < 2
+            places.append(outcome.place)
+    assert sorted(places) == [0, 1, 2, 3, 4]
+
+
 def test_a_worker_that_does_not_see_the_folder_sends_its_result(running_ray, tmp_path, make_run, monkeypatch):
     """As on another machine: the folder is there for the driver alone."""
     folder = tmp_path / "runs"
@@ -212,6 +234,52 @@ def test_a_killed_driver_loses_no_finished_run(running_ray, ray_folder, tmp_path
     records = sweep(keyed(make_run, 4), folder, work, stream=io.StringIO(), ray="local")
     assert records == [fake.record_of(run, key) for run, key in keyed(make_run, 4)]
     assert times_done(traces) == {0: 1, 1: 1, 2: 2, 3: 2}
+
+
+LOST_NODE = """
+import functools, pathlib, sys, threading
+import ray
+from ray.cluster_utils import Cluster
+from benchmarks.sweep import sweep
+from benchmarks.tasks import Entry, Run, Task
+from tests.benchmarks import fake_execute
+from tests.benchmarks.waiting import wait_for
+
+if __name__ == "__main__":
+    folder = pathlib.Path(sys.argv[1])
+    traces, told = folder / "traces", folder / "node"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    ray.init(address=cluster.address, logging_level="warning", log_to_driver=False)
+
+    def lose_a_node():
+        wait_for((traces / "fake-1").exists)
+        cluster.remove_node(next(node for node in nodes if node.node_id == told.read_text()), allow_graceful=False)
+
+    losing = threading.Thread(target=lose_a_node)
+    losing.start()
+    task = Task("short", "Fake-v0", session_length=5, sessions=4)
+    runs = [(Run(task, Entry("fake", steps=100 - seed), seed), f"{seed:016x}") for seed in range(4)]
+    work = functools.partial(fake_execute.tell_node_and_hang_at_first, traces=traces, unlucky=1)
+    sweep(runs, folder / "runs", work, ray=cluster.address)
+    losing.join()
+    ray.shutdown()
+    cluster.shutdown()
+"""
+
+
+def test_a_lost_machine_loses_nothing(ray_folder, tmp_path, traces, make_run):
+    """Two machines, as far as Ray can tell; the one with the run that does not end is taken away."""
+    own = ray_folder / "machines"
+    own.mkdir()
+    script = tmp_path / "machines.py"
+    script.write_text(LOST_NODE)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(own)}
+    subprocess.run([sys.executable, script, tmp_path], check=True, env=environment, capture_output=True, timeout=120)
+    assert times_done(traces) == {0: 1, 1: 2, 2: 1, 3: 1}
+    for run, key in keyed(make_run, 4):
+        assert load_record(tmp_path / "runs" / f"short-fake-{run.seed}-{key}.json") == fake.record_of(run, key)
+    wait_for(lambda: not processes_of(own))
 
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch):
