@@ -54,7 +54,7 @@ class BoundsConfig:
     workers: int = 2
     """Jobs at a time, one core each: a job is a market and a task."""
     ray: str | None = None
-    """Run on Ray: "local" starts it here, "auto" or "ray://HOST:10001" joins a cluster."""
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
 
 def world_behind(simulator: Simulator) -> World | None:

@@ -51,12 +51,11 @@ def open_pool(workers: int, ray: str | None = None) -> Iterator[Pool]:
     Args:
         workers: How many, one core each. A cluster that is there already has its own number.
         ray: None for processes of this machine; otherwise the address as ``ray.init`` takes it: "local" starts Ray on
-            this machine, "auto" or "ray://HOST:10001" joins a cluster. In a program that has started Ray, or joined a
+            this machine, "auto" or "HOST:6379" joins a cluster. In a program that has started Ray, or joined a
             cluster, that one is used and goes on.
 
     Raises:
-        ValueError: If ``workers`` is below 1, or Ray is not installed.
-        ConnectionError: If there is no cluster at the address.
+        ValueError: If ``workers`` is below 1, Ray is not installed, or no cluster answers at the address.
     """
     check_workers(workers)
     if ray is None:
@@ -160,7 +159,13 @@ def _joined(workers: int, address: str) -> Iterator[None]:
         # This package is not installed on the nodes: it travels with the jobs. The others have to be there.
         package = Path(__file__).parent
         about["runtime_env"] = {"py_modules": [str(package)], "excludes": ["results"]}
-    ray.init(**about)
+    try:
+        ray.init(**about)
+    except ConnectionError as error:
+        raise ValueError(
+            f"ray: got {address!r}, where no cluster answers ({error}), allowed 'local' or the address of one; start "
+            "it with `ray start --head`"
+        ) from error
     try:
         yield
     finally:

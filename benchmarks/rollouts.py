@@ -73,7 +73,7 @@ class RolloutConfig:
     workers: int = os.cpu_count() or 1
     """Jobs at a time, one core each; a cluster that is there already decides for itself."""
     ray: str | None = None
-    """Run on Ray: "local" starts it here, "auto" or "ray://HOST:10001" joins a cluster."""
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
     def __post_init__(self) -> None:
         check_workers(self.workers)

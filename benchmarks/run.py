@@ -34,7 +34,7 @@ class RunConfig:
     workers: int = os.cpu_count() or 1
     """Runs at a time, one core each; a cluster that is there already decides for itself."""
     ray: str | None = None
-    """Run on Ray: "local" starts it here, "auto" or "ray://HOST:10001" joins a cluster. The results are the same."""
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster. The results are the same."""
     agents: tuple[str, ...] = ()
     """Only these agents, for example --agents random ddpg; all of the preset by default."""
     tasks: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped. Finished runs are kept; the same command goes on from there.", file=sys.stderr)
         return 130
-    except (ValueError, RuntimeError, ConnectionError) as error:
+    except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\nWritten to {config.out / config.preset} in {time.monotonic() - started:.0f} s: rewards.png, tables.md")

@@ -197,8 +197,10 @@ def limits_table(costs: Mapping[str, float], size: Size) -> str:
         of, at = (limit.where, limit.at_size), f"{_billions(limit.breaks_at)}{verdict}"
         lines.append(f"| {place} | {limit.what} | {' | '.join(of)} | {at} |")
     first = next(limit for limit in found if limit.what.startswith("memory"))
-    told = f"What does not run at all begins with this: **{first.what}**, {first.at_size}"
-    return "\n".join([*lines, "", f"{told}, which gives way at {_billions(first.breaks_at)} impressions."])
+    full = f"{MEMORY_GB} GB are full at {_billions(first.breaks_at)} impressions"
+    return "\n".join(
+        [f"The first thing that does not run at all: **{first.what}** ({first.at_size}; {full}).", "", *lines]
+    )
 
 
 def _billions(impressions: float) -> str:

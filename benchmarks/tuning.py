@@ -124,7 +124,7 @@ class TuningConfig:
     workers: int = os.cpu_count() or 1
     """Trials at a time, one core each."""
     ray: str | None = None
-    """Run on Ray: "local" starts it here, "auto" or "ray://HOST:10001" joins a cluster."""
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
 
 def trial_runs(config: TuningConfig, rows: Sequence[Sequence[str]] = ()) -> list[tuple[int, Run]]:

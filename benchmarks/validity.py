@@ -44,7 +44,7 @@ class ValidityConfig:
     evaluation: OmitArgPrefixes[EvaluationConfig] = field(default_factory=EvaluationConfig)
     policies: FidelityConfig = field(default_factory=lambda: FidelityConfig(workers=os.cpu_count() or 1))
     ray: str | None = None
-    """Find the policy values on Ray: "local" starts it here, "auto" or "ray://HOST:10001" joins a cluster."""
+    """Find the policy values on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
 
 def compare_in_jobs(

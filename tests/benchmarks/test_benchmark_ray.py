@@ -289,6 +289,19 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch):
             pass
 
 
+def test_an_address_without_a_cluster_is_told(monkeypatch):
+    def nobody(**_):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", nobody)
+    with pytest.raises(
+        ValueError, match="ray: got 'auto', where no cluster answers .*; start it with `ray start --head`"
+    ):
+        with open_pool(1, "auto"):
+            pass
+
+
 def test_the_command_takes_an_address(running_ray, tmp_path):
     """``python -m benchmarks.run --ray auto`` joins the Ray that runs here, and brings its own code along."""
     address = ray.get_runtime_context().gcs_address
