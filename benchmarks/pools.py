@@ -1,7 +1,9 @@
 """Where jobs run: processes of this machine or Ray, behind one face that yields results as they come."""
 
 import contextlib
+import functools
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -75,13 +77,27 @@ class _Local:
         self._pool = pool
 
     def finished(self, function: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[Outcome]:
-        places: dict[Future, int] = {self._pool.submit(function, *job): place for place, job in enumerate(jobs)}
+        places: dict[Future, int] = {self._pool.submit(_call, function, *job): place for place, job in enumerate(jobs)}
         for future in as_completed(tuple(places)):
             place, error = places.pop(future), future.exception()
             yield Outcome(place, error=error) if error is not None else Outcome(place, future.result())
 
     def share(self, value: Any) -> Any:
-        return value
+        # As bytes: multiprocessing would move tensors to shared memory, away from the arrays that look at them.
+        return _Pickled(pickle.dumps(value))
+
+
+@dataclass(frozen=True)
+class _Pickled:
+    """A value on its way to a process."""
+
+    payload: bytes
+
+
+@functools.lru_cache(maxsize=8)
+def _unpickled(payload: bytes) -> Any:
+    """The value, made once for all jobs of a process."""
+    return pickle.loads(payload)
 
 
 class _Ray:
@@ -123,7 +139,8 @@ class _Ray:
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
+    """In the worker: one job."""
+    return function(*(_unpickled(one.payload) if isinstance(one, _Pickled) else one for one in arguments))
 
 
 def _outcome(reference: Any, place: int) -> Outcome:

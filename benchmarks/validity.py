@@ -77,7 +77,7 @@ def _cost(policy: str, length: int) -> int:
 def _value(
     simulator: Simulator, world: World, config: FidelityConfig, coverage: Coverage | None, policy: str, length: int
 ) -> bytes:
-    return json.dumps(dataclasses.asdict(policy_value(simulator, world, config, policy, length, coverage))).encode()
+    return json.dumps(dataclasses.asdict(policy_value(simulator, world, config, coverage, policy, length))).encode()
 
 
 def run(config: ValidityConfig) -> list[str]:

@@ -4,10 +4,12 @@ Prediction measures say nothing about policies that the log does not cover; this
 exploit the simulator itself, serve the same users with the same luck in both markets.
 """
 
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -180,21 +182,27 @@ def compare_values(
     config = config or FidelityConfig()
     config.check(len(simulator.catalogue))
     # From the last: the planners take longest, and the processes should end together.
-    jobs = [(simulator, world, config, policy, length, coverage) for policy, length in reversed(comparisons(config))]
+    policies, lengths = zip(*reversed(comparisons(config)), strict=True)
     with ExitStack() as stack:
         if config.workers == 1:
-            found = map(policy_value, *zip(*jobs, strict=True))
+            found = map(partial(policy_value, simulator, world, config, coverage), policies, lengths)
         else:
-            pool = ProcessPoolExecutor(min(config.workers, len(jobs)), mp_context=get_context("spawn"))
-            found = stack.enter_context(pool).map(policy_value, *zip(*jobs, strict=True))
-        values = tuple(tqdm(found, desc="policy values", total=len(jobs), disable=None))[::-1]
+            # As bytes: multiprocessing would move the tensors to shared memory, away from the arrays that look at them.
+            given = pickle.dumps((simulator, world, config, coverage))
+            pool = ProcessPoolExecutor(min(config.workers, len(policies)), mp_context=get_context("spawn"))
+            found = stack.enter_context(pool).map(partial(_unpacked_value, given), policies, lengths)
+        values = tuple(tqdm(found, desc="policy values", total=len(policies), disable=None))[::-1]
     for value in values:
         log(str(value))
     return Fidelity(values)
 
 
+def _unpacked_value(given: bytes, policy: str, length: int) -> PolicyValue:
+    return policy_value(*pickle.loads(given), policy, length)
+
+
 def policy_value(
-    simulator: Simulator, world: World, config: FidelityConfig, policy: str, length: int, coverage: Coverage | None
+    simulator: Simulator, world: World, config: FidelityConfig, coverage: Coverage | None, policy: str, length: int
 ) -> PolicyValue:
     """One entry of :func:`comparisons`: the value of ``policy`` in sessions of ``length`` items, in both markets."""
     torch.set_num_threads(1)  # one process per core: two threads each would wait for one another

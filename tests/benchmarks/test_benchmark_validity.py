@@ -14,7 +14,7 @@ from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator
 
-POLICIES = FidelityConfig(lengths=(3, 4), impressions=24, candidates=12, workers=1)
+POLICIES = FidelityConfig(lengths=(3, 4), impressions=24, candidates=12, workers=2)
 
 
 @pytest.fixture
