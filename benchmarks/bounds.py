@@ -8,6 +8,8 @@ What exploits a simulator may be paid for the simulator's mistakes: each of its 
 the true world, where there is one, and that value stands beside the other.
 """
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,8 @@ import tyro
 
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.bounds_table import COLUMNS
-from benchmarks.processes import processes
+from benchmarks.jobs import Job, Workers, job_key, keep_jobs, parts_folder
+from benchmarks.records import package_versions, simulator_fingerprint
 from recsim_hrl.data.world import World
 from recsim_hrl.simulator.evaluate import world_of
 from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, Values, WorldMarket, run_policy
@@ -49,7 +52,9 @@ class BoundsConfig:
     rounds: int = 6
     """Rounds of the planner's search."""
     workers: int = 2
-    """Processes."""
+    """Jobs at a time, one core each: a job is a market and a task."""
+    ray: str | None = None
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
 
 def world_behind(simulator: Simulator) -> World | None:
@@ -140,21 +145,34 @@ def to_text(rows: list[dict]) -> str:
     return "\n".join(lines + ["", *[f"- {line}" for line in gaps(rows)]])
 
 
+def _measured(market: str, task: str, length: int, config: BoundsConfig) -> bytes:
+    return json.dumps(measure(market, task, length, config)).encode()
+
+
+def _told(part: bytes) -> str:
+    return f"\n{to_text(json.loads(part))}\n"
+
+
 def main(config: BoundsConfig) -> None:
-    """Measure all bounds and write the table."""
+    """Measure all bounds and write the table; what was measured before an interruption is not measured again."""
     has_world = world_behind(load_simulator(config.simulator, "test")) is not None
     markets = (("world",) if has_world else ()) + ("train", "test")
-    # The long ones first, so that the processes end together.
-    jobs = [(market, task, length) for task, length in reversed(TASKS) for market in reversed(markets)]
+    jobs = [
+        Job(f"{market} {task}", f"{market}-{task}.json", (market, task, length, config), cost=length)
+        for market in markets
+        for task, length in TASKS
+    ]
+    asked = dataclasses.replace(config, out=Path(), workers=1, ray=None)  # what decides the numbers
+    about = {"config": str(asked), "tasks": TASKS, "simulators": simulator_fingerprint(config.simulator)}
     rows = []
-    with processes(config.workers) as pool:
-        for part in pool.map(measure, *zip(*jobs, strict=True), [config] * len(jobs)):
-            rows += part
-            print(to_text(part), flush=True)
-    rows.sort(key=lambda row: (markets.index(row["market"]), row["task"] != "short", BOUNDS.index(row["policy"])))
-    command = f"python -m benchmarks.bounds --simulator {config.simulator} --out {config.out}"
-    write_csv(config.out, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
-    write_text(config.out.with_suffix(".md"), f"{to_text(rows)}\n\nMade by `{command}`.\n")
+    with parts_folder(config.out, job_key(about | {"versions": package_versions()})) as parts:
+        keep_jobs(jobs, parts, _measured, Workers(config.workers, config.ray), _told)
+        for job in jobs:
+            rows += json.loads((parts / job.file).read_bytes())
+        rows.sort(key=lambda row: (markets.index(row["market"]), row["task"] != "short", BOUNDS.index(row["policy"])))
+        command = f"python -m benchmarks.bounds --simulator {config.simulator} --out {config.out}"
+        write_csv(config.out, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
+        write_text(config.out.with_suffix(".md"), f"{to_text(rows)}\n\nMade by `{command}`.\n")
     print("\n".join(gaps(rows)))
 
 

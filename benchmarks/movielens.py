@@ -22,6 +22,7 @@ from benchmarks import bounds
 from benchmarks.aggregate import About, write_results
 from benchmarks.bounds import BoundsConfig
 from benchmarks.bounds_table import bounds_path
+from benchmarks.pools import check_workers
 from benchmarks.records import finished_records, run_key, simulator_fingerprint
 from benchmarks.sweep import sweep
 from benchmarks.tables import TablesConfig, make_tables
@@ -60,11 +61,12 @@ class PipelineConfig:
     publish: Path | None = None
     """Copy reports, bounds and tables there, for example to benchmarks/results."""
     workers: int = os.cpu_count() or 1
-    """Processes at a time, for the bounds and the benchmark."""
+    """Jobs at a time, one core each, for the bounds and the benchmark."""
+    ray: str | None = None
+    """Do those on Ray: "local" starts it here; nodes of a cluster must see OUT in the same place."""
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"workers: got {self.workers}, allowed 1 or more; use one for each core")
+        check_workers(self.workers)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def measure_bounds(layout: Layout, config: BoundsConfig) -> None:
         bounds.main(dataclasses.replace(config, simulator=str(layout.simulators), out=layout.bounds))
 
 
-def run_benchmark(layout: Layout, preset: Preset, workers: int) -> str:
+def run_benchmark(layout: Layout, preset: Preset, workers: int, ray: str | None = None) -> str:
     """Do what is missing of ``preset`` on the simulators of ``layout``; returns the tables.
 
     Raises:
@@ -157,7 +159,7 @@ def run_benchmark(layout: Layout, preset: Preset, workers: int) -> str:
     fingerprint = simulator_fingerprint(str(layout.simulators))
     keyed = [(run, run_key(run, fingerprint, agent_config(run.entry))) for run in runs]
     records = layout.tables / "runs"
-    sweep(keyed, records, functools.partial(execute, logs=layout.logs), workers)
+    sweep(keyed, records, functools.partial(execute, logs=layout.logs), workers, ray=ray)
     # The market goes by its name: where it happens to lie is nothing that a reader of the results can use.
     about = About(preset.name, layout.simulators.name, COMMAND)
     write_results(finished_records(keyed, records), about, layout.tables)
@@ -184,10 +186,11 @@ def run(config: PipelineConfig) -> None:
         ("logs", lambda: make_logs(config.source, layout)),
         ("simulators", lambda: fit_simulators(layout, config.fit)),
         ("validity", lambda: judge_simulator(layout)),
-        ("bounds", lambda: measure_bounds(layout, BoundsConfig(workers=config.workers))),
+        ("bounds", lambda: measure_bounds(layout, BoundsConfig(workers=config.workers, ray=config.ray))),
     ]
     if config.benchmark:
-        stages.append(("benchmark", lambda: print(run_benchmark(layout, make_preset("movielens"), config.workers))))
+        preset = make_preset("movielens")
+        stages.append(("benchmark", lambda: print(run_benchmark(layout, preset, config.workers, config.ray))))
     if config.publish:
         stages.append(("publish", lambda: publish(layout, config.publish)))
     for name, stage in stages:

@@ -8,14 +8,13 @@ nothing and it is found.
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.jobs import job_key, keep_file
 from benchmarks.tasks import Run
 
 PACKAGES = ("recsim-hrl", "recsim-hrl-agents", "gymnasium", "stable-baselines3", "torch", "numpy")
@@ -86,7 +85,7 @@ def run_key(run: Run, fingerprint: str, config: dict[str, Any]) -> str:
         "simulators": fingerprint,
         "config": config,
     }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return job_key(about)
 
 
 def simulator_fingerprint(simulator: str) -> str:
@@ -109,19 +108,14 @@ def record_name(task: str, agent: str, seed: int, key: str) -> str:
     return f"{task}-{agent}-{seed}-{key}.json"
 
 
+def record_bytes(record: RunRecord) -> bytes:
+    """The file of a finished run."""
+    return json.dumps(dataclasses.asdict(record)).encode()
+
+
 def save_record(record: RunRecord, folder: Path) -> Path:
-    """Write ``record`` beside its place and rename it there, so that a reader never sees half of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / record.file_name
-    handle, beside = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(record), file)
-        os.replace(beside, target)
-    except BaseException:
-        os.unlink(beside)
-        raise
-    return target
+    """Keep a finished run, whole or not at all."""
+    return keep_file(folder / record.file_name, record_bytes(record))
 
 
 def load_record(path: Path) -> RunRecord:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.aggregate import About, write_results
+from benchmarks.pools import check_workers
 from benchmarks.records import finished_records, run_key, simulator_fingerprint
 from benchmarks.sweep import sweep
 from benchmarks.tables import TablesConfig, make_tables
@@ -31,7 +32,9 @@ class RunConfig:
     out: Path = Path("runs")
     """Folder for results; those of this preset go into a folder of its name."""
     workers: int = os.cpu_count() or 1
-    """Runs at a time: one process and one core each."""
+    """Runs at a time, one core each; a cluster that is there already decides for itself."""
+    ray: str | None = None
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster. The results are the same."""
     agents: tuple[str, ...] = ()
     """Only these agents, for example --agents random ddpg; all of the preset by default."""
     tasks: tuple[str, ...] = ()
@@ -40,8 +43,7 @@ class RunConfig:
     """CSV file of bounds for normalised scores; by default the committed one of the market."""
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"workers: got {self.workers}, allowed 1 or more; use one for each core")
+        check_workers(self.workers)
 
 
 def run(config: RunConfig) -> str:
@@ -61,13 +63,13 @@ def run(config: RunConfig) -> str:
     every = [(one, run_key(one, fingerprint, configs[one.entry])) for one in preset.runs()]
     chosen = _chosen(config, preset)
     wanted = [(one, key) for one, key in every if one in chosen]
-    logs = config.out / "logs"
+    logs = (config.out / "logs").resolve()  # a worker may stand elsewhere
     # Before the sweep, so that no two workers write the same log.
     for task in {one.task for one in chosen if one.entry.needs_log}:
         training_log(task, logs)
     records = folder / "runs"
     try:
-        sweep(wanted, records, functools.partial(execute, logs=logs), config.workers)
+        sweep(wanted, records, functools.partial(execute, logs=logs), config.workers, ray=config.ray)
     finally:
         finished = finished_records(every, records)
         if finished:

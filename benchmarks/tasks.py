@@ -4,6 +4,8 @@ A task trains on the ``train`` simulator of a market and is judged on its ``test
 other sessions. Session j of an evaluation is the same user with the same luck for every agent and every seed.
 """
 
+import contextlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -176,5 +178,9 @@ def training_log(task: Task, folder: Path) -> Path:
         from recsim_hrl.data.world_log import write_log
 
         folder.mkdir(parents=True, exist_ok=True)
-        write_log(World(), path, impressions=task.log_impressions, seed=LOG_SEED)
+        # Workers of another machine, which do not see the driver's log, may write it side by side: the first one stays.
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as beside:
+            written = write_log(World(), Path(beside) / path.name, impressions=task.log_impressions, seed=LOG_SEED)
+            with contextlib.suppress(OSError):
+                written.rename(path)
     return path

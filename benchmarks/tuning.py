@@ -15,7 +15,6 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import tyro
 from recsim_hrl_agents import LoggedSessions, evaluate, make_agent
 
 from benchmarks.aggregate import read_csv, write_csv
-from benchmarks.processes import processes
+from benchmarks.pools import open_pool
 from benchmarks.records import simulator_fingerprint
 from benchmarks.tasks import Entry, Run, Task, make_preset, training_log
 from benchmarks.training import make_env, train_and_keep_the_best
@@ -123,7 +122,9 @@ class TuningConfig:
     logs: Path = Path("runs/logs")
     """Where the log that greedy learns from is kept."""
     workers: int = os.cpu_count() or 1
-    """Processes."""
+    """Trials at a time, one core each."""
+    ray: str | None = None
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
 
 def trial_runs(config: TuningConfig, rows: Sequence[Sequence[str]] = ()) -> list[tuple[int, Run]]:
@@ -228,11 +229,12 @@ def main(config: TuningConfig) -> None:
         raise ValueError(
             f"{config.out}: {len(others)} trials are of another simulator; move the file away to tune anew"
         )
-    with processes(config.workers) as pool:
+    with open_pool(config.workers, config.ray) as pool:
         while missing := _missing(config, rows):  # the first round, then the second
-            waiting = [pool.submit(execute_trial, trial, run, config) for trial, run in missing]
-            for future in as_completed(waiting):
-                rows.append([*map(str, future.result()), fingerprint])
+            for outcome in pool.finished(execute_trial, [(trial, run, config) for trial, run in missing]):
+                if outcome.error is not None:
+                    raise outcome.error
+                rows.append([*map(str, outcome.result), fingerprint])
                 write_csv(config.out, COLUMNS, sorted(rows, key=lambda row: (row[0], int(row[1]), row[2], row[3])))
                 print(" ".join(rows[-1]), flush=True)
     for agent, (trial, score) in best_settings(rows).items():

@@ -147,6 +147,7 @@ def evaluate_simulator(
     config: EvaluationConfig | None = None,
     fidelity: FidelityConfig | None = None,
     report: Callable[[str], None] = print,
+    compare: Callable[..., Fidelity] = compare_values,
 ) -> Evaluation:
     """Hold ``simulator`` against ``log`` and, where the log tells of it, against the true world.
 
@@ -156,6 +157,7 @@ def evaluate_simulator(
         config: What the report covers.
         fidelity: Size of the comparison of policy values.
         report: Receives lines of progress.
+        compare: Finds the policy values, given the arguments of :func:`compare_values`: where one has more machines.
 
     Raises:
         ValueError: the log has other items than the simulator, or metadata of a world that cannot be made again.
@@ -165,7 +167,8 @@ def evaluate_simulator(
     world = world_of(log.metadata, log.items, str(log.path))
     compares = config.fidelity and world is not None
     if compares:
-        (fidelity or FidelityConfig()).check(len(simulator.catalogue))  # before the work and not after it
+        fidelity = fidelity or FidelityConfig()
+        fidelity.check(len(simulator.catalogue))  # before the work and not after it
     sequences = load_sequences(log)
     everyone = np.random.default_rng(config.seed).permutation(len(sequences))
     predictions = predict_log(simulator, sequences, world, np.sort(everyone[: config.sessions]))
@@ -173,7 +176,7 @@ def evaluate_simulator(
     report(str(validity))
     compared = None
     if compares:
-        compared = compare_values(simulator, world, fidelity, report, log_coverage(simulator, sequences))
+        compared = compare(simulator, world, fidelity, report, log_coverage(simulator, sequences))
     return Evaluation(
         {"name": simulator.name, "data_sha256": simulator.provenance.get("data_sha256")},
         {

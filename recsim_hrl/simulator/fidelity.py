@@ -4,9 +4,12 @@ Prediction measures say nothing about policies that the log does not cover; this
 exploit the simulator itself, serve the same users with the same luck in both markets.
 """
 
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -46,7 +49,7 @@ class FidelityConfig:
     seed: int = 1
     """Luck of the users."""
     workers: int = 2
-    """Processes; each takes one session length at a time."""
+    """Processes; each takes one policy at one session length at a time."""
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1:
@@ -130,22 +133,34 @@ class Fidelity:
         return {"summary": summary, "values": [asdict(v) | {"relative_error": v.relative_error} for v in self.values]}
 
 
-def fidelity_policies(simulator: Simulator, world: World, candidates: Tensor, length: int) -> list[Policy]:
-    """Ten policies of which the last four exploit the simulator."""
-    learned = SimulatorMarket(simulator, length)
-    users = torch.arange(len(simulator.visits))
-    return [
-        random_policy(),
-        random_goal_policy(),
-        follow_clicks_policy(),
-        static_policy("alluring_only", world.allure),
-        static_policy("good_only", world.quality),
-        themed_policy("themed_good", world.quality),
-        greedy_policy("simulator_click_greedy", learned, click_value),
-        greedy_policy("simulator_reward_greedy", learned, reward_value),
-        greedy_policy("simulator_order_greedy", learned, lambda probs: probs[..., ORDER]),
-        tune_planner("simulator_planner", learned, users, candidates[::4], length),
-    ]
+_Make = Callable[[Simulator, World, SimulatorMarket, Tensor, int], Policy]
+
+POLICIES: dict[str, _Make] = {
+    "random": lambda *_: random_policy(),
+    "random_goal": lambda *_: random_goal_policy(),
+    "follow_clicks": lambda *_: follow_clicks_policy(),
+    "alluring_only": lambda simulator, world, *_: static_policy("alluring_only", world.allure),
+    "good_only": lambda simulator, world, *_: static_policy("good_only", world.quality),
+    "themed_good": lambda simulator, world, *_: themed_policy("themed_good", world.quality),
+    "simulator_click_greedy": lambda simulator, world, learned, *_: greedy_policy(
+        "simulator_click_greedy", learned, click_value
+    ),
+    "simulator_reward_greedy": lambda simulator, world, learned, *_: greedy_policy(
+        "simulator_reward_greedy", learned, reward_value
+    ),
+    "simulator_order_greedy": lambda simulator, world, learned, *_: greedy_policy(
+        "simulator_order_greedy", learned, lambda probs: probs[..., ORDER]
+    ),
+    "simulator_planner": lambda simulator, world, learned, candidates, length: tune_planner(
+        "simulator_planner", learned, torch.arange(len(simulator.visits)), candidates[::4], length
+    ),
+}
+"""Ten policies, the last four of which exploit the simulator, by name: how each is made for sessions of a length."""
+
+
+def comparisons(config: FidelityConfig) -> list[tuple[str, int]]:
+    """(policy, length) of every value, in the order of the report; none needs another."""
+    return [(policy, length) for length in config.lengths for policy in POLICIES]
 
 
 def compare_values(
@@ -166,44 +181,45 @@ def compare_values(
     """
     config = config or FidelityConfig()
     config.check(len(simulator.catalogue))
-    jobs = [(simulator, world, config, length, coverage) for length in config.lengths]
-    values: list[PolicyValue] = []
-    if config.workers == 1 or len(jobs) == 1:
-        parts = map(_compare_at, *zip(*jobs, strict=True))
-    else:
-        with ProcessPoolExecutor(min(config.workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_compare_at, *zip(*jobs, strict=True)))
-    for part in parts:
-        for value in part:
-            log(str(value))
-        values += part
-    return Fidelity(tuple(values))
+    # From the last: the planners take longest, and the processes should end together.
+    policies, lengths = zip(*reversed(comparisons(config)), strict=True)
+    with ExitStack() as stack:
+        if config.workers == 1:
+            found = map(partial(policy_value, simulator, world, config, coverage), policies, lengths)
+        else:
+            # As bytes: multiprocessing would move the tensors to shared memory, away from the arrays that look at them.
+            given = pickle.dumps((simulator, world, config, coverage))
+            pool = ProcessPoolExecutor(min(config.workers, len(policies)), mp_context=get_context("spawn"))
+            found = stack.enter_context(pool).map(partial(_unpacked_value, given), policies, lengths)
+        values = tuple(tqdm(found, desc="policy values", total=len(policies), disable=None))[::-1]
+    for value in values:
+        log(str(value))
+    return Fidelity(values)
 
 
-def _compare_at(
-    simulator: Simulator, world: World, config: FidelityConfig, length: int, coverage: Coverage | None
-) -> list[PolicyValue]:
-    """The values of all policies in sessions of ``length`` items."""
+def _unpacked_value(given: bytes, policy: str, length: int) -> PolicyValue:
+    return policy_value(*pickle.loads(given), policy, length)
+
+
+def policy_value(
+    simulator: Simulator, world: World, config: FidelityConfig, coverage: Coverage | None, policy: str, length: int
+) -> PolicyValue:
+    """One entry of :func:`comparisons`: the value of ``policy`` in sessions of ``length`` items, in both markets."""
     torch.set_num_threads(1)  # one process per core: two threads each would wait for one another
     candidates = simulator.recall_order[: config.candidates]
     learned, true = SimulatorMarket(simulator, length), WorldMarket(world, simulator.visits)
     users = torch.arange(max(1, config.impressions // length)) % len(simulator.visits)
-    values = []
-    policies = fidelity_policies(simulator, world, candidates, length)
-    for policy in tqdm(policies, desc=f"policy values at {length} items", disable=None):
-        in_world = run_policy(true, policy, users, candidates, length, config.seed)
-        in_simulator = run_policy(learned, policy, users, candidates, length, config.seed)
-        values.append(
-            PolicyValue(
-                policy.name,
-                length,
-                in_world.mean,
-                in_world.standard_error,
-                in_simulator.mean,
-                in_simulator.standard_error,
-                float(in_world.orders.mean()),
-                float(in_simulator.orders.mean()),
-                float("nan") if coverage is None else coverage.share(in_simulator),
-            )
-        )
-    return values
+    made = POLICIES[policy](simulator, world, learned, candidates, length)
+    in_world = run_policy(true, made, users, candidates, length, config.seed)
+    in_simulator = run_policy(learned, made, users, candidates, length, config.seed)
+    return PolicyValue(
+        policy,
+        length,
+        in_world.mean,
+        in_world.standard_error,
+        in_simulator.mean,
+        in_simulator.standard_error,
+        float(in_world.orders.mean()),
+        float(in_simulator.orders.mean()),
+        float("nan") if coverage is None else coverage.share(in_simulator),
+    )

@@ -1,6 +1,7 @@
 """What workers of the sweep tests do; a module of its own because spawned processes import it by name."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -37,3 +38,47 @@ def fail_on_seed_1(run: Run, key: str, traces: Path) -> RunRecord:
     if run.seed == 1:
         raise ValueError("this seed is unlucky")
     return record
+
+
+def hang_at_first(run: Run, key: str, traces: Path, unlucky: int) -> RunRecord:
+    """Like ``leave_trace``, but the first time that seed ``unlucky`` is run never ends."""
+    first = not (traces / f"{run.entry.agent}-{run.seed}").exists()
+    record = leave_trace(run, key, traces)
+    if run.seed == unlucky and first:
+        time.sleep(600)
+    return record
+
+
+def tell_node_and_hang_at_first(run: Run, key: str, traces: Path, unlucky: int) -> RunRecord:
+    """Like ``hang_at_first``, but the unlucky run first tells which node of Ray it is on."""
+    if run.seed == unlucky:
+        import ray
+
+        (traces.parent / "node").write_text(ray.get_runtime_context().get_node_id())
+    return hang_at_first(run, key, traces, unlucky)
+
+
+def lose_every_worker(run: Run, key: str, traces: Path, unlucky: int) -> RunRecord:
+    """Like ``leave_trace``, but seed ``unlucky`` takes its worker with it, each time."""
+    record = leave_trace(run, key, traces)
+    if run.seed == unlucky:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return record
+
+
+def wait_for_ever(traces: Path, name: str, ends: bool) -> None:
+    """Tell the process, then end at once or not at all."""
+    (traces / name).write_text(str(os.getpid()))
+    while not ends:
+        time.sleep(600)
+
+
+def hide_folder(run: Run, key: str, folder: Path) -> RunRecord:
+    """A run in a place where ``folder`` is not to be seen."""
+    folder.rmdir()
+    return record_of(run, key)
+
+
+def look_up(table: dict, name: str) -> object:
+    """An entry of a shared table."""
+    return table[name]

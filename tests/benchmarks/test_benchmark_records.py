@@ -22,7 +22,7 @@ def test_an_interrupted_save_leaves_nothing(tmp_path, make_record, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(records.json, "dump", interrupted)
+    monkeypatch.setattr("os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_record(make_record([1], [0]), tmp_path)
     assert list(tmp_path.iterdir()) == []

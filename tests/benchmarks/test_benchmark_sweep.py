@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.sweep import sweep
+from tests.benchmarks.waiting import is_running, wait_for
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -100,21 +100,6 @@ def test_a_sweep_that_is_stopped_goes_on_from_there(tmp_path, fake, make_run, en
     records = sweep(keyed(make_run, 4), folder, execute, workers=1, stream=io.StringIO())
     assert [record.seed for record in records] == [0, 1, 2, 3]
     assert times_done(traces) == {"fake-0": 1, "fake-1": 1, "fake-2": 2, "fake-3": 2}
-
-
-def wait_for(condition, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.05)
-
-
-def is_running(process: int) -> bool:
-    """Whether ``process`` runs; one that has ended and was not waited for does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_workers_are_checked(tmp_path):
