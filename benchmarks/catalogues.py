@@ -78,10 +78,7 @@ def compare(data: object, actions: np.ndarray, config: CatalogueConfig) -> list[
     state = core.initial(np.arange(config.users) + config.seed + 1_000_000, np.zeros(config.users, np.int64))
     core.choose(state, actions[0])  # compiles
     exact, lasted = _timed(lambda: np.concatenate([core.choose(state, one) for one in actions]))
-    vectors, asked = (
-        core.vectors,
-        Asked(actions.reshape(-1, actions.shape[2]), np.tile(state.user, len(actions)), exact),
-    )
+    vectors, asked = core.vectors, Asked(actions.reshape(-1, actions.shape[2]), exact)
     table = vectors.directions.nbytes + vectors.table.nbytes
     rows = [["exact", 1.0, 0.0, 1e6 * lasted / len(exact), ready, table / 2**20]]
     for probes in config.probes:
@@ -96,10 +93,8 @@ def compare(data: object, actions: np.ndarray, config: CatalogueConfig) -> list[
         theirs, built = _timed(lambda one=smaller: one.initial(state.seed, state.episode))
         smaller.choose(theirs, actions[0])
         found, lasted = _timed(lambda one=smaller, at=theirs: np.concatenate([one.choose(at, a) for a in actions]))
-        memory = theirs.recalled.nbytes / config.users / 2**20
-        rows.append(
-            [f"{own:,} of a user's own", *_quality(core, asked, found), 1e6 * lasted / len(exact), built, memory]
-        )
+        cost = (1e6 * lasted / len(exact), built, theirs.recalled.nbytes / config.users / 2**20)
+        rows.append([f"{own:,} of a user's own", *_quality(core, asked, found), *cost])
     return rows
 
 
