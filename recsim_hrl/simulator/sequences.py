@@ -13,8 +13,8 @@ from recsim_hrl.types import NO_ITEM, R, Visits
 
 VISIT_WIDTH = 20
 """Impressions of the visit before that a session starts from."""
-_BLOCK = 1_000_000
-"""Impressions that are counted at a time."""
+BLOCK = 500_000
+"""Impressions that are counted at a time, where counting takes arrays much larger than the log."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,8 @@ class Sequences:
 def item_counts(sequences: Sequences, items: int) -> np.ndarray:
     """(I, R) how often each item was answered in each way."""
     flat = np.zeros(items * R, np.int64)
-    for start in range(0, len(sequences.items), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        flat += np.bincount(
-            sequences.items[block].astype(np.int64) * R + sequences.responses[block], minlength=len(flat)
-        )
+    for start in range(0, len(sequences.items), BLOCK):
+        block = slice(start, start + BLOCK)
+        answers = sequences.items[block].astype(np.int64) * R + sequences.responses[block]
+        flat += np.bincount(answers, minlength=len(flat))
     return flat.reshape(items, R).astype(np.int32)
