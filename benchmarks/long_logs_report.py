@@ -36,7 +36,6 @@ class Row:
     seconds: float
     cpu_seconds: float
     rss_mib: float
-    pss_mib: float
 
     @classmethod
     def of(cls, stage: str, size: int, impressions: int, watched: Watched) -> Self:
@@ -84,23 +83,28 @@ class Costs:
         return next(row for row in self.rows if (row.stage, row.size) == (stage, size))
 
     def micro(self, stage: str, size: int) -> float:
-        """Microseconds for each impression beyond those of the tiny log."""
+        """Microseconds of processors for each impression beyond those of the tiny log."""
         row, tiny = self.at(stage, size), self.at(stage, self.tiny)
-        return 1e6 * (row.seconds - tiny.seconds) / (row.impressions - tiny.impressions)
+        return 1e6 * (row.cpu_seconds - tiny.cpu_seconds) / (row.impressions - tiny.impressions)
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> str:
     """Write long_logs.md and long_logs.png; returns the text."""
     costs = Costs(rows)
     _draw(costs, folder / "long_logs.png")
-    heads = {
-        "Seconds from the start of the command to its end": lambda row: f"{row.seconds:.1f}",
-        "Processor seconds of all its processes": lambda row: f"{row.cpu_seconds:.1f}",
-        "Peak memory in MiB: resident, of all its processes together": lambda row: f"{row.rss_mib:.0f}",
-    }
-    parts = [f"{head}:\n\n{_table(costs, [costs.tiny, *costs.sizes], cell)}" for head, cell in heads.items()]
-    micro = _table(costs, costs.sizes, lambda row: f"{costs.micro(row.stage, row.size):.2f}")
-    parts.insert(1, f"Microseconds for each impression beyond the first {costs.tiny:,}:\n\n{micro}")
+    every = [costs.tiny, *costs.sizes]
+    tables = (
+        ("Seconds from the start of the command to its end", every, lambda row: f"{row.seconds:.1f}"),
+        ("Processor seconds of all its processes", every, lambda row: f"{row.cpu_seconds:.1f}"),
+        (
+            f"Processor microseconds for each impression beyond the first {costs.tiny:,}",
+            costs.sizes,
+            lambda row: f"{costs.micro(row.stage, row.size):.2f}",
+        ),
+        ("Impressions per second, by the clock", costs.sizes, lambda row: f"{row.impressions / row.seconds:,.0f}"),
+        ("Peak memory in MiB, resident, of all its processes together", every, lambda row: f"{row.rss_mib:.0f}"),
+    )
+    parts = [f"{head}:\n\n{_table(costs, sizes, cell)}" for head, sizes, cell in tables]
     parts.append(f"Measured on: {machine()}, pyarrow {version('pyarrow')}.\nMade by `python -m benchmarks.long_logs`.")
     text = "\n\n".join(parts) + "\n"
     write_text(folder / "long_logs.md", text)
@@ -124,7 +128,9 @@ def _draw(costs: Costs, path: Path) -> None:
             left.plot(millions, [costs.micro(stage, size) for size in costs.sizes], **style)
         right.plot(millions, [costs.at(stage, size).rss_mib for size in costs.sizes], **style)
     left.set_yscale("log")
-    _name(left, "Cost of an impression", f"microseconds, beyond the first {costs.tiny:,}")
+    left.set_ylim(0.1, 100)
+    left.yaxis.set_major_formatter("{x:g}")
+    _name(left, "Cost of an impression", f"processor microseconds beyond the first {costs.tiny:,}")
     right.axhline(LIMIT_MIB, color=INK, linestyle="--", linewidth=1.1)
     right.text(0.3, LIMIT_MIB - 20, "2 GiB", va="top", color=INK)
     right.set_ylim(0, 1.08 * LIMIT_MIB)

@@ -25,8 +25,6 @@ class Watched:
     """Of processors, over all its processes; the same on a machine that others use too."""
     rss_mib: float
     """Most resident memory of the process and all its children together; a page that two share counts twice."""
-    pss_mib: float
-    """The same with shared pages counted once."""
     output: str
     """What it printed."""
 
@@ -38,16 +36,15 @@ def watch(command: Sequence[str], interval: float = INTERVAL) -> Watched:
         ChildProcessError: The command failed; the message ends with what it printed.
         ValueError: The system does not tell the memory of processes.
     """
-    if not (_PROC / "self/smaps_rollup").exists():
-        raise ValueError("memory watch: got a system without /proc/PID/smaps_rollup, allowed Linux; run it there")
+    if not (_PROC / "self/statm").exists():
+        raise ValueError("memory watch: got a system without /proc/PID/statm, allowed Linux; run it there")
     with tempfile.TemporaryFile() as printed:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT)
         try:
-            rss = pss = 0
+            peak = 0
             while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-                now = [_memory(pid) for pid in tree(process.pid)]
-                rss, pss = max(rss, sum(part[0] for part in now)), max(pss, sum(part[1] for part in now))
+                peak = max(peak, sum(map(_resident, tree(process.pid))))
                 time.sleep(interval)
         except BaseException:
             process.send_signal(signal.SIGINT)
@@ -61,7 +58,7 @@ def watch(command: Sequence[str], interval: float = INTERVAL) -> Watched:
         raise ChildProcessError(f"{' '.join(command)}: ended with status {process.returncode}\n{output[-2000:]}")
     used = ended[2]
     cpu_seconds = used.ru_utime + used.ru_stime
-    return Watched(seconds, cpu_seconds, rss / _MIB, pss / _MIB, output)
+    return Watched(seconds, cpu_seconds, peak / _MIB, output)
 
 
 def tree(pid: int) -> Iterator[int]:
@@ -72,14 +69,10 @@ def tree(pid: int) -> Iterator[int]:
             yield from tree(int(child))
 
 
-def _memory(pid: int) -> tuple[int, int]:
-    """Bytes of resident memory of a process, all of it and its share; 0 where it has ended."""
-    kept = {"Rss:": 0, "Pss:": 0}
-    for line in _read(_PROC / str(pid) / "smaps_rollup").splitlines():
-        words = line.split()
-        if words[0] in kept:
-            kept[words[0]] = int(words[1]) * 1024
-    return kept["Rss:"], kept["Pss:"]
+def _resident(pid: int) -> int:
+    """Bytes of resident memory of a process; 0 where it has ended."""
+    words = _read(_PROC / str(pid) / "statm").split()
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if words else 0
 
 
 def _listed(folder: Path) -> list[Path]:
