@@ -105,6 +105,8 @@ def write_report(rows: Sequence[Row], folder: Path) -> str:
         ("Peak memory in MiB, resident, of all its processes together", every, lambda row: f"{row.rss_mib:.0f}"),
     )
     parts = [f"{head}:\n\n{_table(costs, sizes, cell)}" for head, sizes, cell in tables]
+    parts.append(f"`{BOUNDED}` predicts a bounded number of sessions, whatever the length of the log.")
+    parts.append("![Cost of an impression and peak memory by the length of the log](long_logs.png)")
     parts.append(f"Measured on: {machine()}, pyarrow {version('pyarrow')}.\nMade by `python -m benchmarks.long_logs`.")
     text = "\n\n".join(parts) + "\n"
     write_text(folder / "long_logs.md", text)
@@ -151,7 +153,7 @@ def _name(axes: Axes, title: str, unit: str) -> None:
 def write_floor(floor: FitFloor, folder: Path) -> None:
     """Write fit_floor.csv and fit_floor.md."""
     numbers = {name: value for name, value in dataclasses.asdict(floor).items() if name != "shares"}
-    rows = [(name, f"{value:.4g}") for name, value in [*numbers.items(), *floor.shares]]
+    rows = [(name, f"{value:.6g}") for name, value in [*numbers.items(), *floor.shares]]
     write_csv(folder / FLOOR, ("what", "value"), rows)
     write_text(folder / "fit_floor.md", floor_text(floor) + f"\nMeasured on: {machine()}.\n")
 
@@ -161,17 +163,18 @@ def floor_text(floor: FitFloor) -> str:
     lines = [
         f"An impression takes {floor.flops:,.0f} floating-point operations, forward and backward.",
         "",
-        "| | microseconds per impression | impressions/s |",
-        "|---|---:|---:|",
+        "| | microseconds per impression | impressions/s | times the floor |",
+        "|---|---:|---:|---:|",
     ]
-    named = {
-        f"its operations at this core's best rate, {floor.best_gflops:.0f} GFLOP/s": floor.at_best,
-        f"**floor**: its matrix products alone, in their own shapes, {floor.own_gflops:.0f} GFLOP/s": floor.floor,
-        "the fit, one process (processor time)": floor.one_process,
-        "half the floor: the floor of two processes": floor.floor / 2,
-        "the fit, two processes (wall time)": floor.two_processes,
-    }
-    lines += [f"| {name} | {value:.2f} | {1e6 / value:,.0f} |" for name, value in named.items()]
+    own, half = floor.floor, floor.floor / 2
+    named = (
+        (f"its operations at this core's best rate, {floor.best_gflops:.0f} GFLOP/s", floor.at_best, own),
+        (f"**floor**: its matrix products alone, in their own shapes, {floor.own_gflops:.0f} GFLOP/s", own, own),
+        ("the fit, one process (processor time)", floor.one_process, own),
+        ("floor of two processes: half", half, half),
+        ("the fit, two processes (time by the clock)", floor.two_processes, half),
+    )
+    lines += [f"| {name} | {value:.2f} | {1e6 / value:,.0f} | {value / least:.1f} |" for name, value, least in named]
     lines += ["", "| where one process spends its time | share |", "|---|---:|"]
     lines += [f"| {kind} | {share:.0%} |" for kind, share in floor.shares]
     return "\n".join(lines) + "\n"

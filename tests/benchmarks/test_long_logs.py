@@ -165,5 +165,6 @@ def test_the_floor_as_a_table():
     floor = FitFloor(2e5, 50.0, 40.0, 4.0, 5.0, 25.0, 12.5, (("matrix products", 0.3), ("the rest", 0.7)))
     text = floor_text(floor)
     assert "200,000 floating-point operations" in text
-    assert "| the fit, one process (processor time) | 25.00 | 40,000 |" in text
+    assert "| the fit, one process (processor time) | 25.00 | 40,000 | 5.0 |" in text
+    assert "| the fit, two processes (time by the clock) | 12.50 | 80,000 | 5.0 |" in text
     assert "| matrix products | 30% |" in text
