@@ -98,6 +98,8 @@ class SplitLog:
     """The log to split; it stays as it is."""
     out: Path
     """Folder for the two logs."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
     by: Literal["time", "session"] = "time"
     """Cut at a moment, so that train lies before test, or assign sessions at random."""
     fraction: float = 0.5
@@ -106,7 +108,7 @@ class SplitLog:
     """Draws the sessions of a split by session."""
 
     def run(self) -> None:
-        log = InteractionLog.open(self.log)
+        log = InteractionLog.open(self.log, self.items)
         if self.by == "time":
             parts = split_by_time(log, self.out, self.fraction)
         else:
@@ -128,6 +130,8 @@ class Fit:
     """The log to learn from."""
     out: Path
     """Folder of the simulator; a simulator that is there is replaced."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
     split: Literal["none", "both"] = "none"
     """Fit one simulator to the whole log, or one to each half."""
     halves: Path | None = None
@@ -139,7 +143,7 @@ class Fit:
     config: OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
 
     def run(self) -> None:
-        log, name = InteractionLog.open(self.log), self.name or self.out.resolve().name
+        log, name = InteractionLog.open(self.log, self.items), self.name or self.out.resolve().name
         if self.split == "none":
             fit_simulator(log, self.out, self.config, name, tqdm.write, self.processes)
             print(f"wrote {self.out}; see `recsim-hrl inspect {self.out}`")
@@ -166,13 +170,15 @@ class Evaluate:
     """A log over the same items, usually the half that the simulator was not fitted to."""
     out: Path
     """Folder of the report."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
     split: Split = "train"
     """Which simulator of a folder that holds two."""
     config: OmitArgPrefixes[EvaluationConfig] = field(default_factory=EvaluationConfig)
     policies: FidelityConfig = field(default_factory=FidelityConfig)
 
     def run(self) -> None:
-        simulator, log = load_simulator(self.simulator, self.split), InteractionLog.open(self.log)
+        simulator, log = load_simulator(self.simulator, self.split), InteractionLog.open(self.log, self.items)
         evaluation = evaluate_simulator(simulator, log, self.config, self.policies, tqdm.write)
         write_validity(evaluation, self.out)
         for target in evaluation.targets:

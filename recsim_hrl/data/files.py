@@ -1,6 +1,7 @@
 """Files of a log: where they lie, how they are streamed in bounded memory, and how a folder is replaced atomically."""
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ class LogFiles:
 def locate(path: Path, items: Path | None) -> LogFiles:
     """Find the files of the log at ``path``: a folder, or an interactions file with its ``items`` file."""
     if path.is_dir():
-        shards = _shards(path)
+        shards = _shards(path, items)
         return LogFiles(shards, items or _one_of(path, "items"), read_metadata(path))
     if not path.exists():
         raise LogError("no such file or folder; check the path, or write a log there with LogWriter", path)
@@ -50,17 +51,31 @@ def locate(path: Path, items: Path | None) -> LogFiles:
     return LogFiles((path,), items, {})
 
 
-def _shards(folder: Path) -> tuple[Path, ...]:
+def _shards(folder: Path, items: Path | None) -> tuple[Path, ...]:
+    """The interactions files in ``folder``: in a folder of their own, a single one, or all that are not the items."""
     inner = folder / "interactions"
+    single = [folder / f"interactions{suffix}" for suffix in _SUFFIXES if (folder / f"interactions{suffix}").exists()]
     if not inner.is_dir():
-        return (_one_of(folder, "interactions"),)
-    shards = tuple(sorted(path for path in inner.iterdir() if path.suffix in _SUFFIXES))
+        given = items and items.resolve()
+        shards = tuple(path for path in _tables(folder) if path.stem != "items" and path.resolve() != given)
+        return (_one_of(folder, "interactions"),) if single or not shards else shards
+    shards = _tables(inner)
     if not shards:
         raise LogError("the folder holds no .parquet and no .csv file; put the shards of the log there", inner)
-    single = [folder / f"interactions{suffix}" for suffix in _SUFFIXES if (folder / f"interactions{suffix}").exists()]
     if single:
         raise LogError(f"{inner} is there too, allowed one of them; remove the one that is out of date", single[0])
     return shards
+
+
+def _tables(folder: Path) -> tuple[Path, ...]:
+    """The tables in ``folder``, hidden files left out; part-2 comes before part-10."""
+    found = (path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name[0] not in "._")
+    return tuple(sorted(found, key=_counting))
+
+
+def _counting(path: Path) -> list[str | int]:
+    """Sorts names by the numbers in them; every second part of the split is a number."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def _one_of(folder: Path, stem: str) -> Path:

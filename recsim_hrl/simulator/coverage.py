@@ -5,12 +5,14 @@ put into cells by what a response depends on in any market: how much of the same
 lively the user has been, how good the items have been of late, and how long the session has lasted.
 """
 
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from recsim_hrl.simulator.market import Values
-from recsim_hrl.simulator.sequences import Sequences
+from recsim_hrl.simulator.sequences import BLOCK, Sequences
 from recsim_hrl.types import CLICK
 
 _SAME_EDGES = (1, 3, 5, 8)  # impressions of the item's category among the last 10: 0, 1-2, 3-4, 5-7, 8-10
@@ -37,12 +39,13 @@ class Coverage:
         self, sequences: Sequences, categories: np.ndarray, goodness: np.ndarray, enough: int = ENOUGH
     ) -> None:
         self._categories, self._goodness = categories, goodness.astype(np.float64)
-        step = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
-        recent = self._recent_goodness(sequences.items, step)
-        self._goodness_edges = np.quantile(recent, _GOODNESS_QUANTILES)
+        recent = np.concatenate([self._recent_goodness(items, step) for items, _, step in _blocks(sequences)])
+        self._goodness_edges = np.quantile(recent, _GOODNESS_QUANTILES, overwrite_input=True)
         self._goodness_edges[-1] += 1e-9  # the best itself is known, whatever the rounding of running sums
-        cells = self._cells(sequences.items, sequences.responses, step)
-        self._covered = np.bincount(cells, minlength=math.prod(_SHAPE)) >= enough
+        seen = np.zeros(math.prod(_SHAPE), np.int64)
+        for block in _blocks(sequences):
+            seen += np.bincount(self._cells(*block), minlength=len(seen))
+        self._covered = seen >= enough
 
     def share(self, values: Values) -> float:
         """Share of the impressions of a rollout that fall in covered cells."""
@@ -72,6 +75,16 @@ class Coverage:
         """(n,) mean goodness of the latest items, the present one among them."""
         total = _window_sum(self._goodness[items], step, _GOODNESS_WINDOW, past=False)
         return total / np.minimum(step + 1, _GOODNESS_WINDOW)
+
+
+def _blocks(sequences: Sequences) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Items, responses and steps from 0 of a log, some sessions at a time: the work arrays of a long log are large."""
+    offsets = sequences.offsets
+    cuts = np.unique(np.searchsorted(offsets, np.arange(0, offsets[-1], BLOCK)))  # positions of sessions
+    for first, end in itertools.pairwise([*cuts.tolist(), len(sequences)]):
+        rows = slice(offsets[first], offsets[end])
+        step = np.arange(rows.start, rows.stop) - np.repeat(offsets[first:end], sequences.lengths[first:end])
+        yield sequences.items[rows], sequences.responses[rows], step
 
 
 def _window_sum(values: np.ndarray, step: np.ndarray, width: int, past: bool) -> np.ndarray:

@@ -257,7 +257,7 @@ def fit_key(sequences: Sequences, embeddings: Tensor, config: FitConfig) -> str:
     """Names the inputs of a fit, so that a checkpoint is never taken for another one's."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
     for part in (sequences.items, sequences.responses, sequences.offsets, sequences.previous, embeddings.numpy()):
-        digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 The tensors of a batch are small: a second thread inside each operation mostly waits, a second process does not. Every
 batch is cut in the same two halves whether one process takes both or two take one each, so the fitted model is the
-same bit for bit.
+same bit for bit. The second process is sent what it works on, half a batch at a time, and never holds the log.
 """
 
 import signal
@@ -52,7 +52,7 @@ class Gradients:
     def _begin_helper(self) -> None:
         context = get_context("spawn")
         self._helper, other = context.Pipe()
-        arguments = (other, asdict(self.model.config), self.embeddings.numpy(), self.sequences)
+        arguments = (other, asdict(self.model.config), self.embeddings.numpy())
         self._process = context.Process(target=_help, args=arguments, daemon=True)
         self._process.start()
         other.close()  # so that the end of the process is the end of the pipe
@@ -70,10 +70,11 @@ class Gradients:
     def descend(self, sessions: np.ndarray) -> float:
         """Give the parameters the gradient of the mean loss per impression of ``sessions`` (B,); returns its sum."""
         shares = sessions[0::2], sessions[1::2]
+        batches = [self.sequences.batch(share) if len(share) else None for share in shares]
         if self._helper is None:
-            found = [_gradient(self.model, self.embeddings, self.sequences, share) for share in shares]
+            found = [_gradient(self.model, self.embeddings, batch) for batch in batches]
         else:
-            found = self._in_parallel(shares)
+            found = self._in_parallel(*batches)
         (loss, gradient), (other_loss, other_gradient) = found
         gradient = (gradient + other_gradient) / int(self.sequences.lengths[sessions].sum())
         sizes = [parameter.numel() for parameter in self.parameters]
@@ -81,12 +82,11 @@ class Gradients:
             parameter.grad = part.view_as(parameter)
         return loss + other_loss
 
-    def _in_parallel(self, shares: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, np.ndarray]]:
+    def _in_parallel(self, mine: SessionBatch | None, other: SessionBatch | None) -> list[tuple[float, np.ndarray]]:
         weights = nn.utils.parameters_to_vector(self.parameters).detach().numpy()
         try:
-            self._helper.send((shares[1], weights))
-            mine = _gradient(self.model, self.embeddings, self.sequences, shares[0])
-            return [mine, self._helper.recv()]
+            self._helper.send((other and other.to_arrays(), weights))
+            return [_gradient(self.model, self.embeddings, mine), self._helper.recv()]
         except (EOFError, ConnectionError) as error:
             raise ChildProcessError(
                 "fit: the second process has ended, killed or for want of memory; start the fit again, which goes on "
@@ -94,27 +94,25 @@ class Gradients:
             ) from error
 
 
-def _gradient(
-    model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Sum of the losses of ``sessions`` (B,), and its gradient as one vector."""
+def _gradient(model: ResponseModel, embeddings: Tensor, batch: SessionBatch | None) -> tuple[float, np.ndarray]:
+    """Sum of the losses of a ``batch``, None for one without sessions, and its gradient as one vector."""
     parameters = list(model.parameters())
-    if len(sessions) == 0:
+    if batch is None:
         return 0.0, np.zeros(sum(parameter.numel() for parameter in parameters), np.float32)
-    loss = session_loss(model, embeddings, sequences.batch(sessions))
+    loss = session_loss(model, embeddings, batch)
     gradients = torch.autograd.grad(loss, parameters)
     return float(loss.detach()), nn.utils.parameters_to_vector(gradients).numpy()
 
 
-def _help(pipe: Connection, config: dict, embeddings: np.ndarray, sequences: Sequences) -> None:
+def _help(pipe: Connection, config: dict, embeddings: np.ndarray) -> None:
     """The second process: answers with the gradient of what it is sent, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, whose end is the end of this one
     threadpool_limits(1)
     model = ResponseModel(ResponseConfig(**config)).train()
     while True:
         try:
-            sessions, weights = pipe.recv()
+            arrays, weights = pipe.recv()
         except (EOFError, ConnectionError):
             return
         nn.utils.vector_to_parameters(torch.from_numpy(weights), model.parameters())
-        pipe.send(_gradient(model, torch.from_numpy(embeddings), sequences, sessions))
+        pipe.send(_gradient(model, torch.from_numpy(embeddings), arrays and SessionBatch.of_arrays(*arrays)))

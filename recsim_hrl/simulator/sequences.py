@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from recsim_hrl.types import NO_ITEM, R, Visits
 
 VISIT_WIDTH = 20
 """Impressions of the visit before that a session starts from."""
+BLOCK = 500_000
+"""Impressions that are counted at a time, where counting takes arrays much larger than the log."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,15 @@ class SessionBatch:
     responses: Tensor  # (B, L)
     present: Tensor  # (B, L) float
     border: int
+
+    @classmethod
+    def of_arrays(cls, items: np.ndarray, responses: np.ndarray, present: np.ndarray, border: int) -> Self:
+        """The batch that ``to_arrays`` gave."""
+        return cls(*map(torch.from_numpy, (items, responses, present)), border)
+
+    def to_arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """Its fields as arrays, which can be sent to another process."""
+        return self.items.numpy(), self.responses.numpy(), self.present.numpy(), self.border
 
     @property
     def targets(self) -> Tensor:
@@ -36,7 +48,7 @@ class SessionBatch:
 
 @dataclass(frozen=True)
 class Sequences:
-    """All sessions of a log, in memory: 9 bytes an impression."""
+    """All sessions of a log, in memory: 5 bytes an impression and 32 a session."""
 
     items: np.ndarray  # (n,) int32 item indices in log order
     responses: np.ndarray  # (n,) int8
@@ -49,11 +61,12 @@ class Sequences:
         items: np.ndarray, responses: np.ndarray, offsets: np.ndarray, user_ids: np.ndarray, start_times: np.ndarray
     ) -> "Sequences":
         """Link each session to the last earlier one of its user (by start time, then by order in the log)."""
-        order = np.lexsort((np.arange(len(user_ids)), start_times, user_ids))
+        order = np.lexsort((start_times, user_ids))  # which keeps the order of equals
         previous = np.full(len(user_ids), -1)
         same = user_ids[order[1:]] == user_ids[order[:-1]]
         previous[order[1:][same]] = order[:-1][same]
-        return Sequences(items.astype(np.int32), responses.astype(np.int8), offsets, user_ids, previous)
+        items, responses = items.astype(np.int32, copy=False), responses.astype(np.int8, copy=False)
+        return Sequences(items, responses, offsets, user_ids, previous)
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -118,5 +131,9 @@ class Sequences:
 
 def item_counts(sequences: Sequences, items: int) -> np.ndarray:
     """(I, R) how often each item was answered in each way."""
-    flat = np.bincount(sequences.items.astype(np.int64) * R + sequences.responses, minlength=items * R)
+    flat = np.zeros(items * R, np.int64)
+    for start in range(0, len(sequences.items), BLOCK):
+        block = slice(start, start + BLOCK)
+        answers = sequences.items[block].astype(np.int64) * R + sequences.responses[block]
+        flat += np.bincount(answers, minlength=len(flat))
     return flat.reshape(items, R).astype(np.int32)

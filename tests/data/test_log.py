@@ -1,5 +1,7 @@
 """Reading, converting and counting a log, against a log of ten rows that fits on a screen."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -163,6 +165,37 @@ def test_shards_are_read_in_order(tmp_path):
     assert log.rows == 10
     assert whole(log)["step"].tolist() == ROWS["step"].tolist()
     assert log.load().offsets.tolist() == [0, 4, 6, 10]
+
+
+def plain_shards(log: InteractionLog, folder: Path, rows: int) -> None:
+    """The rows of ``log`` as others would leave them: files that are numbered without zeros, beside hidden ones."""
+    folder.mkdir()
+    for number, block in enumerate(log.batches(rows)):
+        table = pa.table({name: values for name, values in block.items() if name != "item_index"})
+        pq.write_table(table, folder / f"part-{number}.parquet")
+    for hidden in ("_SUCCESS", "_metadata.parquet", ".part-0.parquet", "notes.txt"):
+        (folder / hidden).write_bytes(b"no table")
+
+
+def test_a_plain_folder_of_shards_is_read_in_counting_order(log, tmp_path):
+    plain_shards(log, tmp_path / "plain", rows=1)
+    (log.path / "items.parquet").rename(tmp_path / "plain" / "items.parquet")
+    opened = InteractionLog.open(tmp_path / "plain")
+    assert (opened.rows, opened.metadata, opened.name) == (10, {}, "plain")
+    for name, values in ROWS.items():
+        np.testing.assert_array_equal(whole(opened)[name], values, err_msg=name)
+
+
+def test_the_item_table_of_a_plain_folder_may_have_any_name_and_place(log, tmp_path, monkeypatch):
+    plain_shards(log, tmp_path / "plain", rows=4)
+    items = (log.path / "items.parquet").rename(tmp_path / "plain" / "products.parquet")
+    assert InteractionLog.open(tmp_path / "plain", items).rows == 10
+    monkeypatch.chdir(tmp_path / "plain")  # the same file by another name
+    assert InteractionLog.open(tmp_path / "plain", "products.parquet").rows == 10
+    elsewhere = items.rename(tmp_path / "goods.parquet")
+    assert InteractionLog.open(tmp_path / "plain", elsewhere).rows == 10
+    with pytest.raises(ValueError, match="allowed exactly one items.parquet or items.csv"):
+        InteractionLog.open(tmp_path / "plain")
 
 
 def test_words_dictionaries_and_times_of_other_writers_are_understood(tmp_path):

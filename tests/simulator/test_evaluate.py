@@ -12,6 +12,7 @@ from recsim_hrl.data.behaviour import BehaviourConfig
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.data.world_log import write_log
+from recsim_hrl.simulator import coverage
 from recsim_hrl.simulator.coverage import Coverage
 from recsim_hrl.simulator.evaluate import (
     Evaluation,
@@ -111,6 +112,19 @@ def test_sessions_of_the_log_do_not_run_into_each_other():
     coverage = coverage_of([0, 0], [1, 1], [0, 1, 2], enough=2)
     assert coverage.share(values_of([0], [0])) == 1.0
     assert coverage.share(values_of([0, 0], [0, 0])) == 0.5
+
+
+def test_coverage_does_not_depend_on_how_much_of_the_log_is_counted_at_a_time(monkeypatch):
+    generator = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(generator.integers(1, 40, 30))])
+    items, responses = generator.integers(0, 4, offsets[-1]), generator.integers(0, 3, offsets[-1])
+    arguments = (items.tolist(), responses.tolist(), offsets.tolist(), 3)
+    rollout = values_of(generator.integers(0, 4, 60).tolist(), generator.integers(0, 3, 60).tolist())
+    at_once = coverage_of(*arguments).share(rollout)
+    assert 0.0 < at_once < 1.0
+    for block in (1, 7, 100):
+        monkeypatch.setattr(coverage, "BLOCK", block)
+        assert coverage_of(*arguments).share(rollout) == at_once
 
 
 # Targets

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recsim_hrl.simulator import sequences
 from recsim_hrl.simulator.sequences import VISIT_WIDTH, Sequences, item_counts
 from recsim_hrl.types import NO_ITEM
 
@@ -29,6 +30,13 @@ def test_sessions_that_start_together_keep_the_order_of_the_log():
         np.zeros(4), np.zeros(4), np.arange(5), np.array([7, 7, 7, 8]), start_times=np.array([5.0, 5.0, 5.0, 5.0])
     )
     assert same.previous.tolist() == [-1, 0, 1, -1]
+
+
+def test_item_counts_do_not_depend_on_how_much_is_counted_at_a_time(three, monkeypatch):
+    whole = item_counts(three, 10)
+    assert whole[4:].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]] * 2 and whole[:4].sum() == 0
+    monkeypatch.setattr(sequences, "BLOCK", 4)
+    assert (item_counts(three, 10) == whole).all()
 
 
 def test_visits_are_right_aligned(three):
