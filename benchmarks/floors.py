@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from recsim_hrl.simulator import kernels
 from recsim_hrl.simulator.core import SessionConfig, SessionCore
@@ -71,41 +72,46 @@ def rates(core: SessionCore, seconds: float) -> tuple[float, float]:
 
 def stages(core: SessionCore, users: int, seconds: float) -> dict[str, float]:
     """Nanoseconds per user-step of each stage of a step, on one thread."""
-    state = core.initial(np.arange(users), np.zeros(users, np.int64))
+    state, generator = core.initial(np.arange(users), np.zeros(users, np.int64)), np.random.default_rng(0)
     for _ in range(20):  # sessions in their middle
-        core.step(state, _actions(core, users))
+        core.step(state, _actions(core, users, generator))
     saved, model, network = state.step.copy(), core.model, core.model.network
-    action, chosen = _actions(core, users), np.empty(users, np.int64)
+    action, chosen = _actions(core, users, generator), np.empty(users, np.int64)
     responses, nobody = np.empty(users, np.int64), np.empty((0, R), np.float32)
     block = min(kernels.block_of(network), users)
-    seen = np.zeros((block, network.first.shape[0]), np.float32)
+    all_seen = np.zeros((users, network.first.shape[0]), np.float32)
     layer, deeper = (np.empty((block, len(network.second)), np.float32) for _ in range(2))
     probs = np.empty((block, R), np.float32)
 
     def choose() -> None:
         chosen[:] = core.choose(state, action)
 
-    def look() -> None:
-        for first in range(0, users - block + 1, block):
-            kernels.look(model, core.codes, state.memory, chosen, state.step, first, block, seen)
-
-    def apply() -> None:
-        for _ in range(users // block):
-            kernels.apply(network, seen, layer, deeper, probs)
-
     def play() -> None:
         state.step[:] = saved
         responses[:] = -1
         kernels.play(model, core.codes, core.candidates, state, 0.0, chosen, responses, nobody, True, 0, users)
 
-    names = {"choose": choose, "read": look, "network": apply, "play": play, "observe": lambda: core.observe(state)}
+    names = {
+        "choose": choose,
+        "read": lambda: kernels.look(model, core.codes, state.memory, chosen, state.step, 0, users, all_seen),
+        "network": lambda: _apply(network, all_seen, layer, deeper, probs),
+        "play": play,
+        "observe": lambda: core.observe(state),
+    }
     lasted = {name: 1e9 * _fastest(stage, seconds) / users for name, stage in names.items()}
     lasted["draw and write"] = lasted.pop("play") - lasted["read"] - lasted["network"]
     return lasted
 
 
-def _actions(core: SessionCore, users: int) -> np.ndarray:
-    generator = np.random.default_rng(users)
+@njit
+def _apply(network, seen, layer, deeper, probs):
+    """The network for all who are ``seen``, a block at a time."""
+    block = len(layer)
+    for first in range(0, len(seen) - block + 1, block):
+        kernels.apply(network, seen[first : first + block], layer, deeper, probs)
+
+
+def _actions(core: SessionCore, users: int, generator: np.random.Generator) -> np.ndarray:
     if core.config.action == "item":
         return generator.integers(len(core.candidates), size=users)
     return generator.uniform(-core.bound, core.bound, (users, core.vectors.directions.shape[1])).astype(np.float32)

@@ -15,11 +15,11 @@ import numpy as np
 from recsim_hrl import random
 from recsim_hrl.compiled import ONE_THREAD, exact, fused
 from recsim_hrl.simulator.weights import PROBABILITY_GRID, SURPRISES
-from recsim_hrl.types import ORDER, SKIP, R
+from recsim_hrl.types import CLICK, ORDER, SKIP, R
 
 USER_STREAM, RESPONSE_STREAM, NOISE_STREAM = 1, 2, 3
 CLOSE_DRAW = 1e-5  # a draw this near to the edge between two responses is decided in float64
-CLOSE_EDGE = 0.002  # so is a probability this near to the edge between two steps of the grid, in steps
+CLOSE_EDGE = 0.0012  # so is a probability this near to the edge between two steps of the grid, in steps
 
 
 stir = exact(random.stir)
@@ -100,10 +100,17 @@ def multiply(values, row, weights, bias, sums):
     """Fill ``sums`` (hidden,) with the product of ``values[row]`` (n,) and ``weights`` (n, hidden), plus ``bias``."""
     for j in range(sums.shape[0]):
         sums[j] = bias[j]
-    for i in range(weights.shape[0]):
-        value = np.float64(values[row, i])
+    whole = weights.shape[0] // 4 * 4  # four at a time, which halves the time and adds in the same order
+    for i in range(0, whole, 4):
+        a, b = np.float64(values[row, i]), np.float64(values[row, i + 1])
+        c, d = np.float64(values[row, i + 2]), np.float64(values[row, i + 3])
         for j in range(sums.shape[0]):
-            sums[j] += value * weights[i, j]
+            first = (sums[j] + a * weights[i, j]) + b * weights[i + 1, j]
+            sums[j] = (first + c * weights[i + 2, j]) + d * weights[i + 3, j]
+    for i in range(whole, weights.shape[0]):
+        a = np.float64(values[row, i])
+        for j in range(sums.shape[0]):
+            sums[j] += a * weights[i, j]
 
 
 @exact
@@ -185,16 +192,15 @@ def remember(model, codes, memory, item, step, responses, expected, first, size,
     for row in range(size):
         user = first + row
         kind, response = kind_of[item[user]], responses[user]
-        for w in range(2 * width):  # of the item's kind, then of all kinds
-            seen[row, w] *= left[1, w]
-        for v in range(marks.shape[1]):
+        click = np.float32(response == CLICK) - expected[row, CLICK]
+        order = np.float32(response == ORDER) - expected[row, ORDER]
+        for w in range(2 * width):  # of the item's kind, then of all kinds; the first value of an item is 1
+            faded = seen[row, w] * left[1, w] + marks[response, 0, w]
+            seen[row, w] = (faded + click * surprises[0, w]) + order * surprises[1, w]
+        for v in range(1, marks.shape[1]):
             value = values[item[user], v]
             for w in range(2 * width):
                 seen[row, w] += value * marks[response, v, w]
-        for kept in range(SURPRISES):
-            surprise = np.float32(response == 1 + kept) - expected[row, 1 + kept]
-            for w in range(2 * width):
-                seen[row, w] += surprise * surprises[kept, w]
         for w in range(width):
             kinds[user, kind, w] = seen[row, w]
         for w in range(width):

@@ -115,12 +115,13 @@ class TensorCore:
         expected = (logits.softmax(1) * PROBABILITY_GRID).round().div(PROBABILITY_GRID).float()  # (B, R)
         response = self._draw(logits)  # (B,)
 
-        seen *= self._left[1]
         marks, values = self._marks[response], self._values[chosen]  # (B, 1 + V, 2 W), (B, 1 + V)
-        for v in range(values.shape[1]):
-            seen += values[:, v, None] * marks[:, v]
+        seen *= self._left[1]
+        seen += marks[:, 0]
         for kept, place in enumerate(self._surprises, start=1):
             seen += ((response == kept).float() - expected[:, kept])[:, None] * place
+        for v in range(1, values.shape[1]):
+            seen += values[:, v, None] * marks[:, v]
         self.kinds[rows, kind], self.whole = seen[:, :width], seen[:, width:]
         self.written[rows, kind] = self.step + 1
 
