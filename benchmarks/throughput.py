@@ -4,7 +4,8 @@ Every run of a case has a process of its own, and the cases take turns, so that 
 of them; the table gives the median rate in user-steps per second, the slowest and the fastest run, how long the
 environment took to be ready, and the most memory that the process held. Sessions end and new users arrive as they do;
 actions are drawn beforehand. If ``sardine-rec`` is installed, its fastest environment runs in the same table: a user
-model by formula, in place of a learned one. The machine is described in the file; compare ratios, not rates.
+model by formula, in place of a learned one. So does CartPole, whose rate tells how fast the machine is: it has no users
+at all. The machine is described in the file; compare ratios, not rates.
 """
 
 import platform

@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,6 +20,12 @@ KINDS = {
     "embedding actions, embeddings": {"action": "embedding", "observation": "embeddings"},
 }
 SARDINE = "SARDINE SingleItem-BoredInf"
+CARTPOLE = "CartPole, no users: the yardstick of the machine"
+OTHERS = {
+    SARDINE: ("sardine", "sardine/SingleItem-BoredInf-v0", "sync"),
+    CARTPOLE: ("gymnasium", "CartPole-v1", "vector_entry_point"),
+}
+"""Environments of others: what to import, the id, and how it is vectorized."""
 ON_DEVICE = "on cuda: "
 
 
@@ -27,7 +34,7 @@ class Case:
     """One environment with its arguments."""
 
     name: str
-    """One of ``KINDS``, perhaps on a device, or ``SARDINE``."""
+    """One of ``KINDS``, perhaps on a device, or of ``OTHERS``."""
     users: int
     threads: int = 1
     catalogue: int | None = None
@@ -38,11 +45,12 @@ class Case:
 
 
 def batch_cases(users: tuple[int, ...], threads: int) -> list[Case]:
-    """Every kind alone and in batches of ``users``; SARDINE; and on a GPU, if there is one."""
+    """Every kind alone and in batches of ``users``; those of others; and on a GPU, if there is one."""
     cases = [Case(name, 1) for name in KINDS]
     cases += [Case(name, size, threads) for name in KINDS for size in users]
     if find_spec("sardine"):
         cases += [Case(SARDINE, size) for size in (1, 32)]
+    cases += [Case(CARTPOLE, size) for size in (1, 16384)]
     import torch
 
     if torch.cuda.is_available():
@@ -86,8 +94,8 @@ def enlarged(items: int) -> Any:
 
 def make(case: Case) -> tuple[Any, Callable[[int], None]]:
     """The case's environment, reset, and a function that plays so many steps of all its users."""
-    if case.name == SARDINE:
-        return _make_sardine(case)
+    if case.name in OTHERS:
+        return _make_other(case)
     on_device, name = case.name.startswith(ON_DEVICE), case.name.removeprefix(ON_DEVICE)
     arguments: dict[str, Any] = KINDS[name] | {"session_length": case.session}
     if case.catalogue is not None:
@@ -137,14 +145,14 @@ def _single(env: Any, ahead: int) -> tuple[Any, Callable[[int], None]]:
     return env, play
 
 
-def _make_sardine(case: Case) -> tuple[Any, Callable[[int], None]]:
+def _make_other(case: Case) -> tuple[Any, Callable[[int], None]]:
     import gymnasium as gym
-    import sardine  # noqa: F401  (registers its ids)
 
-    name = "sardine/SingleItem-BoredInf-v0"
+    package, name, vectorization = OTHERS[case.name]
+    import_module(package)  # registers its ids
     if case.users == 1:
         return _single(gym.make(name), 50)
-    env = gym.make_vec(name, num_envs=case.users, vectorization_mode="sync")
+    env = gym.make_vec(name, num_envs=case.users, vectorization_mode=vectorization)
     env.reset(seed=0)
     env.action_space.seed(0)
     return env, _player(env, [env.action_space.sample() for _ in range(50)])

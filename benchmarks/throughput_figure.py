@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.figures import BLUE, GREEN, INK, ORANGE, VERMILION, save
+from benchmarks.throughput_cases import KINDS, SARDINE
 
 _COLOURS = (BLUE, ORANGE, GREEN)
 
@@ -15,9 +16,9 @@ def draw_scaling(rows: list[list[object]], path: Path) -> None:
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     batch, catalogue, session = figure.subplots(1, 3)
     names = list(dict.fromkeys(row[1] for row in rows if row[0] == "batch"))
-    for colour, name in zip(_COLOURS, (name for name in names if "SARDINE" not in name), strict=False):
+    for colour, name in zip(_COLOURS, KINDS, strict=True):
         _line(batch, [row for row in rows if row[0] == "batch" and row[1] == name], 2, colour, name)
-    for name in (name for name in names if "SARDINE" in name):
+    for name in (name for name in names if name == SARDINE):
         _line(batch, [row for row in rows if row[1] == name], 2, VERMILION, name, "s--")
     searched = [row for row in rows if row[0] == "catalogue"]
     everything, own = ([row for row in searched if bool(row[6]) == some] for some in (False, True))
