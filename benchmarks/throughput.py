@@ -76,7 +76,8 @@ def measure(config: ThroughputConfig) -> list[list[object]]:
     cases = parts(config)
     found: list[list[Timing]] = [[] for _ in cases]
     with tqdm(total=len(cases) * config.repeats, desc="runs", disable=None) as bar:
-        for _ in range(config.repeats):
+        for number in range(config.repeats):
+            print(f"run {number + 1} of {config.repeats} of {len(cases)} cases", flush=True)
             for (_, case), timings in zip(cases, found, strict=True):
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                     timings.append(pool.submit(time_case, case, config.seconds).result())
