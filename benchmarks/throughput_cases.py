@@ -1,12 +1,13 @@
 """What the throughput benchmark times: environments of different sizes, ours and others'."""
 
 import dataclasses
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,9 +117,11 @@ def make(case: Case) -> tuple[Any, Callable[[int], None]]:
 
 
 def _player(env: Any, actions: list) -> Callable[[int], None]:
+    coming = cycle(actions)  # goes on where the last call ended: from the start, a session would meet its items again
+
     def play(steps: int) -> None:
-        for step in range(steps):
-            env.step(actions[step % len(actions)])
+        for action in islice(coming, steps):
+            env.step(action)
 
     return play
 
@@ -134,11 +137,11 @@ def _make_single(arguments: dict[str, Any]) -> tuple[Any, Callable[[int], None]]
 def _single(env: Any, ahead: int) -> tuple[Any, Callable[[int], None]]:
     env.reset(seed=0)
     env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(ahead)]
+    coming = cycle([env.action_space.sample() for _ in range(ahead)])
 
     def play(steps: int) -> None:
-        for step in range(steps):
-            _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])
+        for action in islice(coming, steps):
+            _, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 env.reset()
 
@@ -183,7 +186,7 @@ class Timing:
     rate: float
     """User-steps per second."""
     ready_seconds: float
-    """From nothing to the first step, the imports of this package included and those of its dependencies not."""
+    """From the environment's own imports to its first step."""
     peak_memory_mib: float
 
 
@@ -205,4 +208,13 @@ def time_case(case: Case, seconds: float) -> Timing:
     started = time.perf_counter()
     play(steps)
     rate = steps * case.users / (time.perf_counter() - started)
-    return Timing(rate, ready, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Timing(rate, ready, _peak_mib())
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held; what the system tells of children begins with their parent's."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    [line] = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
