@@ -10,7 +10,7 @@ from recsim_hrl.simulator.nearest import Candidates
 
 PROBES = 64
 ITEMS_OF_A_CELL = 256
-TRAINED_ON = 50_000
+TRAINED_ON = 100_000
 """Items that the cells are found from, at the most."""
 
 
