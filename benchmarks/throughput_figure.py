@@ -13,7 +13,7 @@ _COLOURS = (BLUE, ORANGE, GREEN)
 
 def draw_scaling(rows: list[list[object]], path: Path) -> None:
     """Three panels on logarithmic axes; ``rows`` are those of ``throughput.csv``."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
     batch, catalogue, session = figure.subplots(1, 3)
     names = list(dict.fromkeys(row[1] for row in rows if row[0] == "batch"))
     for colour, name in zip(_COLOURS, KINDS, strict=True):
@@ -27,7 +27,7 @@ def draw_scaling(rows: list[list[object]], path: Path) -> None:
     _line(session, [row for row in rows if row[0] == "session"], 5, BLUE, "item actions, item ids")
     for axes, title, label in (
         (batch, "users side by side", "users"),
-        (catalogue, "embedding actions over larger catalogues", "candidates"),
+        (catalogue, "larger catalogues, embedding actions", "candidates"),
         (session, "longer sessions", "items in a session"),
     ):
         axes.set_xscale("log")
