@@ -181,7 +181,7 @@ def main(config: ThroughputConfig) -> None:
     write_csv(config.out / "floors.csv", ("environment", "what", "number"), stage_rows)
     draw_scaling(rows, config.out / "scaling.png")
     text = f"{to_text(rows)}\n\n{against_sardine(rows)}\n\n{floors_text(stage_rows)}\n"
-    made = f"Measured on: {machine()}.\nMade by `python -m benchmarks.throughput`.\n"
+    made = f"Measured on: {machine()}.\nMade by `python -m benchmarks.throughput --repeats {config.repeats}`.\n"
     write_text(config.out / "throughput.md", f"{text}\n{made}")
     print(text)
 
