@@ -45,7 +45,7 @@ from recsim_hrl.simulator.fit import FitConfig, fit_simulator, load_sequences
 from recsim_hrl.simulator.folder import load_data
 
 TRAINING_USERS, SESSION_LENGTH = 64, 50
-"""Users that an agent trains with side by side."""
+"""Users that an agent trains with side by side, and items in a session."""
 
 
 @dataclass(frozen=True)
