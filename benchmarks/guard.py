@@ -5,6 +5,8 @@ minutes; so their ratio means something where a rate does not. The exit status i
 it may be in any case. Only what both commits offer to users is called: ``gym.make`` and ``gym.make_vec``.
 """
 
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,10 +25,10 @@ CASES = {
     "4,096 users, embeddings": (4096, {}),
 }
 _TURN = """
-import sys, time
+import json, sys, time
 import gymnasium as gym
 import recsim_hrl
-users, seconds, arguments = int(sys.argv[1]), float(sys.argv[2]), eval(sys.argv[3], {})
+users, seconds, arguments = int(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3])
 assert recsim_hrl.__file__.startswith(sys.argv[4]), recsim_hrl.__file__
 if users == 1:
     env = gym.make("RecSession-v0", **arguments)
@@ -68,7 +70,7 @@ class GuardConfig:
 
 def turn(tree: Path, users: int, arguments: dict, seconds: float) -> float:
     """User-steps per second of the package in ``tree``."""
-    command = [sys.executable, "-c", _TURN, str(users), str(seconds), repr(arguments), str(tree)]
+    command = [sys.executable, "-c", _TURN, str(users), str(seconds), json.dumps(arguments), str(tree)]
     done = subprocess.run(command, cwd=tree, env=_environment(tree), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{tree}: the run failed:\n{done.stderr}")
@@ -76,8 +78,6 @@ def turn(tree: Path, users: int, arguments: dict, seconds: float) -> float:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    import os
-
     # Earlier commits leave threads to the numerical library, which makes small batches wait.
     return os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
 

@@ -8,6 +8,7 @@ model by formula, in place of a learned one. So does CartPole, whose rate tells 
 at all. The machine is described in the file; compare ratios, not rates.
 """
 
+import os
 import platform
 import statistics
 from concurrent.futures import ProcessPoolExecutor
@@ -130,8 +131,6 @@ def against_sardine(rows: list[list[object]]) -> str:
 
 def machine() -> str:
     """What the numbers were measured on."""
-    import os
-
     import torch
 
     names = {line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")}

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Space
 
 from recsim_hrl.render import SessionTrace, Window, picture
 from recsim_hrl.simulator.core import Action, Observation, Search, SessionConfig
 from recsim_hrl.types import DEFAULT_REWARDS
-from recsim_hrl.vector.session import (
+from recsim_hrl.vector.shell import (
     Restocked,
     SessionBatch,
     check_options,
@@ -184,9 +183,6 @@ class RecSessionEnv(Restocked, gym.Env):
         self._batch = SessionBatch(core, 1)
         self._stock(core)
         self._trace: SessionTrace | None = None
-
-    def _set_spaces(self, action: Space, observation: Space) -> None:
-        self.action_space, self.observation_space = action, observation
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a session; ``options={"user": k}`` picks the user of the pool."""

@@ -7,7 +7,6 @@ episode) and on the actions, never on who else is in the batch.
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -136,7 +135,7 @@ class SessionCore:
         self._most_threads = threads or cores()
         self.bound = catalogue.embedding_bound
         self.model = Recurrence(data.weights, config.session_length).model
-        self.shelf = Shelf.of(catalogue, data.recall_order[:size], data.weights)
+        self.shelf = self._first_shelf = Shelf.of(catalogue, data.recall_order[:size], data.weights)
         self._lay_out()
         self.start = data.memories  # (U, ...)
         self.rewards = np.array(config.rewards)  # (R,)
@@ -154,12 +153,15 @@ class SessionCore:
     def __deepcopy__(self, memo: dict) -> SessionCore:
         return self  # immutable, so copies of an environment share it
 
+    def __reduce__(self) -> tuple:
+        if self.shelf is self._first_shelf:  # made from the data again
+            return SessionCore, (self.data, self.config, self.threads)
+        return _restocked, (self.data, self.config, self.threads, self.shelf, self.bound)
+
     def with_items(self, more: Catalogue) -> SessionCore:
         """This core with ``more`` items behind the last candidate; running sessions go on with it."""
         more = more.numpy()
-        core = self._with(self.shelf.add(more, self.data.weights))
-        core.bound = max(self.bound, more.embedding_bound)
-        return core
+        return self._with(self.shelf.add(more, self.data.weights), max(self.bound, more.embedding_bound))
 
     def without_items(self, candidates: np.ndarray) -> SessionCore:
         """This core without ``candidates`` (n,), whose indices stay empty; running sessions go on with it.
@@ -173,11 +175,11 @@ class SessionCore:
                 f"items to remove: got {len(candidates)}, which leaves {left}, allowed as many as leave the "
                 f"{self.config.session_length} of a session; remove fewer"
             )
-        return self._with(shelf)
+        return self._with(shelf, self.bound)
 
-    def _with(self, shelf: Shelf) -> SessionCore:
-        core = copy.copy(self)
-        core.shelf = shelf
+    def _with(self, shelf: Shelf, bound: float) -> SessionCore:
+        core = object.__new__(SessionCore)  # copy.copy would make all tables again
+        vars(core).update(vars(self) | {"shelf": shelf, "bound": bound})
         core._lay_out()
         return core
 
@@ -246,13 +248,13 @@ class SessionCore:
                 part[rows] = start[user]
 
         if self.config.recall is not None:
-            state.recalled[rows] = self._recall(state.histories[rows, 1])
+            state.recalled[rows] = self._recall(state.histories[rows, 1], state.recalled.shape[1])
 
-    def _recall(self, clicked: np.ndarray) -> np.ndarray:
-        """(b, Q) candidates for users who ``clicked`` (b, N) items before."""
-        size, wanted = len(self.candidates), min(self.config.recall, len(self.candidates))
-        recalled = np.empty((len(clicked), wanted), np.int32)
-        first = np.flatnonzero(self.vectors.open)[:wanted]  # in recall order
+    def _recall(self, clicked: np.ndarray, wanted: int) -> np.ndarray:
+        """(b, Q) ``wanted`` candidates each for users who ``clicked`` (b, N) items before."""
+        size, recalled = len(self.candidates), np.empty((len(clicked), wanted), np.int32)
+        # In recall order; those that are gone, which nobody is shown, come last.
+        first = np.concatenate([np.flatnonzero(self.vectors.open == still) for still in (True, False)])[:wanted]
         table = self.catalogue.embeddings
         for row, items in enumerate(clicked):
             items, near = items[items > 0] - 1, np.zeros(0, np.int64)
@@ -362,6 +364,13 @@ class SessionCore:
         """Rewards (B,) that ``counts`` (B, R) of responses add up to: in total, from clicks and from orders."""
         paid = counts * self.rewards  # (B, R)
         return {"total_reward": paid.sum(-1), "click_reward": paid[:, CLICK], "order_reward": paid[:, ORDER]}
+
+
+def _restocked(
+    data: SimulatorData, config: SessionConfig, threads: int | None, shelf: Shelf, bound: float
+) -> SessionCore:
+    """A core whose items have come and gone since it was made."""
+    return SessionCore(data, config, threads)._with(shelf, bound)
 
 
 _NO_PROBS = np.empty((0, R), np.float32)

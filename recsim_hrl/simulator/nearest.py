@@ -38,6 +38,15 @@ def was_shown(shown, user, step, candidate):
 
 
 @exact
+def is_outside(actions, user, bound):
+    """Whether an entry of ``actions[user]`` (D,) is not within ``bound``, or NaN."""
+    for d in range(actions.shape[1]):
+        if not abs(actions[user, d]) <= bound + ROUNDING:
+            return True
+    return False
+
+
+@exact
 def choose_items(candidates, shown, step, actions, chosen, begin, end):
     """Fill ``chosen`` (B,) with the candidates that item ``actions`` (B,) show: for one that was shown or is gone, the
     nearest that can be. Returns the first user whose action is no candidate, or -1."""
@@ -64,9 +73,8 @@ def choose_vectors(candidates, shown, step, actions, bound, chosen, begin, end):
     """Fill ``chosen`` (B,) with the candidates that embedding ``actions`` (B, D) show. Returns the first user whose
     action is not within ``bound``, or -1."""
     for user in range(begin, end):
-        for d in range(actions.shape[1]):
-            if not abs(actions[user, d]) <= bound + ROUNDING:
-                return user
+        if is_outside(actions, user, bound):
+            return user
     users = np.empty(end - begin, np.int64)
     for place in range(len(users)):
         users[place] = begin + place
@@ -78,17 +86,15 @@ def choose_vectors(candidates, shown, step, actions, bound, chosen, begin, end):
 def choose_recalled(candidates, shown, step, actions, bound, recalled, chosen, begin, end):
     """As :func:`choose_vectors`, where every user has candidates of its own, ``recalled`` (B, Q) of all."""
     directions, still = candidates.directions, candidates.open
-    vector, kept = np.empty((1, actions.shape[1]), np.float32), np.empty(CONTENDERS, np.int64)
+    direction, kept = np.empty((actions.shape[1], 1), np.float32), np.empty(CONTENDERS, np.int64)
     for user in range(begin, end):
-        for d in range(actions.shape[1]):
-            if not abs(actions[user, d]) <= bound + ROUNDING:
-                return user
-            vector[0, d] = actions[user, d]
-        normalise(vector)
+        if is_outside(actions, user, bound):
+            return user
+        direct(actions, user, direction, 0)
         best, count = NOWHERE, 0
         for place in range(recalled.shape[1]):
             candidate = np.int64(recalled[user, place])
-            cosine = product(directions, candidate, vector)
+            cosine = product(directions, candidate, direction)
             if cosine < best - CLOSE_COSINE or not still[candidate] or was_shown(shown, user, step[user], candidate):
                 continue
             if cosine > best + CLOSE_COSINE:
@@ -109,23 +115,12 @@ def choose_recalled(candidates, shown, step, actions, bound, recalled, chosen, b
     return -1
 
 
-@exact
-def normalise(vector):
-    """Bring ``vector`` (1, D) to length 1; a zero vector stays."""
-    square = 0.0
-    for d in range(vector.shape[1]):
-        square += np.float64(vector[0, d]) * np.float64(vector[0, d])
-    inverse = 1.0 / max(math.sqrt(square), 1e-300)
-    for d in range(vector.shape[1]):
-        vector[0, d] *= inverse
-
-
 @fused
-def product(directions, candidate, vector):
-    """The product of one of ``directions`` (C, D) and ``vector`` (1, D)."""
+def product(directions, candidate, direction):
+    """The product of one of ``directions`` (C, D) and ``direction`` (D, 1)."""
     total = np.float32(0.0)
     for d in range(directions.shape[1]):
-        total += directions[candidate, d] * vector[0, d]
+        total += directions[candidate, d] * direction[d, 0]
     return total
 
 

@@ -26,6 +26,9 @@ class Rows:
         self.values, self._room = values, values if room is None else room
         self._taken = [len(values)]
 
+    def __reduce__(self) -> tuple:
+        return Rows, (self.values,)  # without the room
+
     def added(self, more: np.ndarray) -> Rows:
         """These rows and ``more`` (m, ...)."""
         size, end = len(self.values), len(self.values) + len(more)

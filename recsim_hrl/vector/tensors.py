@@ -9,20 +9,19 @@ import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from recsim_hrl.simulator.core import HISTORIES, Action, Observation, SessionConfig
 from recsim_hrl.simulator.tensor_core import TensorCore
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER
-from recsim_hrl.vector.session import SEED_BITS, action_space, check_seed, load_core, observation_space
+from recsim_hrl.vector.shell import SEED_BITS, VectorOffer, check_num_envs, check_seed, load_core
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
     from recsim_hrl.simulator.store import Simulator
 
 
-class RecSessionTensorEnv(VectorEnv):
+class RecSessionTensorEnv(VectorOffer, VectorEnv):
     """``num_envs`` RecSession users on one ``device``, all at the same step of their sessions.
 
     The task is that of :class:`recsim_hrl.envs.session.RecSessionEnv`: the same seeds and actions give the same items,
@@ -59,8 +58,6 @@ class RecSessionTensorEnv(VectorEnv):
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs: got {num_envs!r}, allowed are whole numbers from 1; pass e.g. num_envs=65536")
         config = SessionConfig(
             session_length=session_length,
             action=action,
@@ -71,13 +68,8 @@ class RecSessionTensorEnv(VectorEnv):
             rewards=rewards,
             flat=flat,
         )
-        self.num_envs, self.device, self.render_mode = num_envs, torch.device(device), None
-        self.core = load_core(simulator, split, config)
-        self.single_action_space, self.single_observation_space = action_space(self.core), observation_space(self.core)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.item_embeddings = self.core.catalogue.embeddings  # (I, D)
-        self.candidate_items = self.core.candidates  # (C,)
+        self.num_envs, self.device, self.render_mode = check_num_envs(num_envs), torch.device(device), None
+        self._offer(load_core(simulator, split, config))
         self._users: TensorCore | None = None
 
     @torch.no_grad()

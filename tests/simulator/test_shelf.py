@@ -1,6 +1,7 @@
 """Items that come and go, and a user's own candidates, against a search through everything."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -143,6 +144,33 @@ def test_nothing_of_ones_own_left_means_everything():
     emptied = core.without_items(np.unique(state.recalled))
     actions = np.random.default_rng(0).uniform(-1, 1, (3, 8)).astype(np.float32)
     assert_nearest(emptied, state, actions, np.tile(emptied.vectors.open, (3, 1)))
+
+
+def test_a_users_own_candidates_may_outnumber_those_that_are_left():
+    core = core_of(recall=60)
+    state = start(core)
+    left = core.without_items(np.arange(280))
+    left.begin(state, np.arange(40), np.arange(40), np.ones(40, np.int64))
+    for step in range(5):
+        items = left.step(state, np.random.default_rng(step).uniform(-1, 1, (40, 8)).astype(np.float32)).item
+        assert np.isin(items, left.candidates[280:]).all()
+    grown = core_of(items=40, recall=60)
+    state = start(grown)
+    grown.with_items(more_items(grown, 50)).begin(state, np.arange(40), np.arange(40), np.ones(40, np.int64))
+    assert state.recalled.shape == (40, 40) and (np.diff(state.recalled) > 0).all()
+
+
+def test_a_pickled_core_keeps_what_came_and_went():
+    core = core_of(action="item")
+    changed = core.with_items(more_items(core, 30)).without_items(np.arange(10))
+    again = pickle.loads(pickle.dumps(changed))
+    assert again.bound == changed.bound and len(again.candidates) == 330
+    states, actions = (start(changed), start(again)), (np.arange(40) * 8) % 330
+    for _ in range(5):
+        outcomes = changed.step(states[0], actions), again.step(states[1], actions)
+        np.testing.assert_array_equal(outcomes[0].item, outcomes[1].item)
+        np.testing.assert_array_equal(outcomes[0].response, outcomes[1].response)
+    assert len(pickle.dumps(core)) < len(pickle.dumps(changed))
 
 
 def test_ties_among_ones_own_go_to_the_first_candidate():
