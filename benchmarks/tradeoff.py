@@ -1,0 +1,171 @@
+"""How small a response model may be before it is no longer valid: ``python -m benchmarks.tradeoff TRAIN_LOG EVAL_LOG``.
+
+Response models of several widths are fitted to the same log and judged as every simulator is judged; in the end all of
+them are timed in turns, in the same compiled step. What is there is kept, so a run that was stopped goes on.
+"""
+
+import csv
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from matplotlib.figure import Figure
+
+from benchmarks.aggregate import write_csv, write_text
+from benchmarks.figures import BLUE, INK, ORANGE, VERMILION, save
+from benchmarks.floors import count, stages
+from benchmarks.throughput import machine
+from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.simulator.core import SessionConfig, SessionCore
+from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
+from recsim_hrl.simulator.fidelity import FidelityConfig
+from recsim_hrl.simulator.fit import FitConfig, fit_simulator
+from recsim_hrl.simulator.folder import load_data
+from recsim_hrl.simulator.store import load_simulator
+
+JUDGED = ("width", "operations", "gap_closed", "error_short", "error_long", "worst", "met", "targets")
+COLUMNS = (*JUDGED, "ns_per_user_step", "ns_low", "ns_high")
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class TradeoffConfig:
+    """What is fitted and judged."""
+
+    train_log: Annotated[Path, tyro.conf.Positional]
+    """Log to fit to."""
+    eval_log: Annotated[Path, tyro.conf.Positional]
+    """Log of other sessions, of the same synthetic market, to judge on."""
+    out: Path = Path("runs/tradeoff")
+    """Folder of the table, the figure and the fitted simulators."""
+    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    """Of the two hidden layers."""
+    processes: int = 2
+    """Processes that share a fit."""
+    users: int = 4096
+    """When a step is timed."""
+    turns: int = 9
+    """How often each width is timed; the table holds the median and the range."""
+    seconds: float = 0.2
+    """For each stage of a turn."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Of the comparison on logged sessions."""
+    policies: FidelityConfig = field(default_factory=FidelityConfig)
+    """Of the comparison of policy values, in short and in long sessions."""
+
+
+def judge(config: TradeoffConfig, width: int) -> list[object]:
+    """Fit and judge one width."""
+    folder = config.out / "simulators" / f"width_{width}"
+    if not (folder / "simulator.json").exists():
+        fit = FitConfig(hidden=width)
+        fit_simulator(InteractionLog.open(config.train_log), folder, fit, processes=config.processes)
+    log, lengths = InteractionLog.open(config.eval_log), config.policies.lengths
+    found = evaluate_simulator(load_simulator(folder), log, config.evaluation, config.policies)
+    numbers = [
+        found.validity.gap_closed,
+        found.fidelity.mean_error(lengths[0]),
+        found.fidelity.mean_error(lengths[-1]),
+        max(found.fidelity.worst_error(length) for length in lengths),
+    ]
+    met = sum(target.is_met for target in found.targets)
+    operations = count(_core(config, width)).operations
+    return [width, operations, *(f"{number:.4g}" for number in numbers), met, len(found.targets)]
+
+
+def _core(config: TradeoffConfig, width: int) -> SessionCore:
+    data = load_data(config.out / "simulators" / f"width_{width}", "train")
+    return SessionCore(data, SessionConfig(action="item", observation="item_ids"), threads=1)
+
+
+def time_steps(config: TradeoffConfig, widths: list[int]) -> dict[int, list[float]]:
+    """Nanoseconds of a user-step of every width, one number a turn."""
+    cores = {width: _core(config, width) for width in widths}
+    lasted: dict[int, list[float]] = {width: [] for width in widths}
+    for _ in range(config.turns):
+        for width, core in cores.items():
+            lasted[width].append(sum(stages(core, config.users, config.seconds).values()))
+    return lasted
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Errors of policy values and the time of a step, against the width."""
+    width, lasted = ([float(row[name]) for row in rows] for name in ("width", "ns_per_user_step"))
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for name, label, colour in (
+        ("error_short", "50 items, mean error (target 5%)", BLUE),
+        ("error_long", "200 items, mean error (target 10%)", ORANGE),
+        ("worst", "worst error (target 25%)", VERMILION),
+    ):
+        axes.plot(lasted, [100 * float(row[name]) for row in rows], "o-", color=colour, label=label)
+    for limit, colour in ((5, BLUE), (10, ORANGE), (25, VERMILION)):
+        axes.axhline(limit, color=colour, linestyle=":", linewidth=1)
+    for x, one, row in zip(lasted, width, rows, strict=True):
+        valid = row["met"] == row["targets"]
+        axes.annotate(
+            f"width {one:.0f}\n{'valid' if valid else 'not valid'}",
+            (x, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=INK,
+        )
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("nanoseconds per user-step, one thread")
+    axes.set_ylabel("error of policy values in %")
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+def to_text(rows: list[Row]) -> str:
+    """The table for people."""
+    names = "width", "operations", "ns per user-step", "gap to exact Bayes closed", "error, 50 items", "200 items"
+    lines = [f"| {' | '.join(names)} | worst | targets met |", "|" + "---:|" * 8]
+    for row in rows:
+        errors = " | ".join(f"{float(row[name]):.1%}" for name in ("gap_closed", "error_short", "error_long", "worst"))
+        lasted, met = (
+            f"{row['ns_per_user_step']} ({row['ns_low']}–{row['ns_high']})",
+            f"{row['met']} of {row['targets']}",
+        )
+        lines.append(f"| {row['width']} | {int(row['operations']):,} | {lasted} | {errors} | {met} |")
+    return "\n".join(lines)
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of a table that may not be there yet."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def main(config: TradeoffConfig) -> None:
+    """Judge the widths that are missing, time all of them, then write the table and the figure."""
+    path = config.out / "judged.csv"
+    for width in config.widths:
+        judged = read(path)
+        if str(width) not in {row["width"] for row in judged}:
+            rows = [[row[name] for name in JUDGED] for row in judged] + [judge(config, width)]
+            write_csv(path, JUDGED, sorted(rows, key=lambda row: int(row[0])))
+    rows = [row for row in read(path) if int(row["width"]) in config.widths]
+    lasted = time_steps(config, [int(row["width"]) for row in rows])
+    for row in rows:
+        turns = lasted[int(row["width"])]
+        timed = {"ns_per_user_step": statistics.median(turns), "ns_low": min(turns), "ns_high": max(turns)}
+        row |= {name: f"{value:.0f}" for name, value in timed.items()}
+    write_csv(config.out / "tradeoff.csv", COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+    draw(rows, config.out / "tradeoff.png")
+    size = InteractionLog.open(config.train_log).rows
+    about = f"Fitted to {size:,} impressions, judged on others. Steps timed on: {machine()}.\n"
+    made = f"{about}Made by `python -m benchmarks.tradeoff TRAIN_LOG EVAL_LOG`.\n"
+    write_text(config.out / "tradeoff.md", f"{to_text(rows)}\n\n{made}")
+    print(to_text(rows))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(TradeoffConfig, description=__doc__))
