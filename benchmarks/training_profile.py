@@ -1,7 +1,8 @@
 """Where the time of a training goes: ``python -m benchmarks.training_profile``.
 
 A whole training of DDPG+ on the default environment, with a stopwatch around each part. What a part calls counts for
-the part that is called: the networks are without the replay memory that they ask for a batch.
+the part that is called: the networks are without the replay memory that they ask for a batch. With ``--device`` users,
+replay memory and agent stay on that device; it is waited for at every turn of the stopwatch.
 """
 
 import time
@@ -14,11 +15,13 @@ from unittest.mock import patch
 
 import torch
 import tyro
+from gymnasium.vector import VectorEnv
 from recsim_hrl_agents import make_agent, train
 
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.throughput import machine
 from recsim_hrl.vector.session import RecSessionVectorEnv
+from recsim_hrl.vector.tensors import RecSessionTensorEnv
 
 COLUMNS = ("part", "seconds", "share", "us_per_user_step")
 
@@ -37,12 +40,15 @@ class ProfileConfig:
     """Parallel users, as in the benchmark."""
     seed: int = 0
     """Of agent and users."""
+    device: str | None = None
+    """Train on tensors there, e.g. "cuda"; None: on arrays."""
 
 
 class Stopwatch:
     """Seconds of named parts that may call one another; each second counts once, for the innermost."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        self._settle = settle  # waits for what has been begun
         self.seconds: dict[str, float] = {}
         self._running: list[str] = []
         self._since = 0.0
@@ -63,6 +69,7 @@ class Stopwatch:
 
     def _turn(self) -> None:
         """Give the time since the last turn to the part that was running."""
+        self._settle()
         now = time.perf_counter()
         if self._running:
             part = self._running[-1]
@@ -73,8 +80,12 @@ class Stopwatch:
 def profile(config: ProfileConfig) -> dict[str, float]:
     """Seconds of each part of one training."""
     torch.set_num_threads(1)
-    env = RecSessionVectorEnv(config.users, observation="item_ids")
-    agent, watch = make_agent(config.agent, env, config.seed), Stopwatch()
+    if config.device is None:
+        env: VectorEnv = RecSessionVectorEnv(config.users, observation="item_ids")
+    else:
+        env = RecSessionTensorEnv(config.users, config.device, observation="item_ids")
+    on_cuda = torch.device(config.device or "cpu").type == "cuda"
+    agent, watch = make_agent(config.agent, env, config.seed), Stopwatch(*[torch.cuda.synchronize] * on_cuda)
     env.reset(seed=config.seed)
     env.step(env.action_space.sample())  # compiled before the watch starts
     parts = [
@@ -105,7 +116,8 @@ def main(config: ProfileConfig) -> None:
     lines = ["| part | seconds | share | µs per user-step |", "|---|---:|---:|---:|"]
     lines += [f"| {part} | {spent} | {float(share):.1%} | {each} |" for part, spent, share, each in rows]
     text = "\n".join(lines)
-    about = f"{config.agent}, {config.steps:,} steps of {config.users} users. Measured on: {machine()}.\n"
+    place = "" if config.device is None else f" on {config.device}"
+    about = f"{config.agent}{place}, {config.steps:,} steps of {config.users} users. Measured on: {machine()}.\n"
     write_csv(config.out / "training_profile.csv", COLUMNS, rows)
     made = f"{about}Made by `python -m benchmarks.training_profile`.\n"
     write_text(config.out / "training_profile.md", f"{text}\n\n{made}")

@@ -12,7 +12,9 @@ from recsim_hrl_agents import storage
 from recsim_hrl_agents.logged import LoggedSessions
 from recsim_hrl_agents.market import Market
 
-Observations = dict[str, np.ndarray]
+Array = np.ndarray | Tensor
+"""What an environment gives and takes: arrays, or tensors on its device."""
+Observations = dict[str, Array]
 """A batch of observations: each history window (B, N, D) float32, or (B, N) integers with item ids."""
 
 
@@ -21,17 +23,22 @@ class Transitions:
     """One step of ``B`` users. Where a session ended, ``next_observations`` holds *its own* final observation."""
 
     observations: Observations
-    actions: np.ndarray  # (B, D) float32 or (B,) int64, as sent to the environment
-    items: np.ndarray  # (B,) int64 catalogue index of the item that was shown
-    rewards: np.ndarray  # (B,) float32
+    actions: Array  # (B, D) float32 or (B,) int64, as sent to the environment
+    items: Array  # (B,) int64 catalogue index of the item that was shown
+    rewards: Array  # (B,) float32
     next_observations: Observations
-    terminated: np.ndarray  # (B,) bool, the user left: nothing follows, so no bootstrap
-    truncated: np.ndarray  # (B,) bool, the length limit was reached: bootstrap from the final observation
+    terminated: Array  # (B,) bool, the user left: nothing follows, so no bootstrap
+    truncated: Array  # (B,) bool, the length limit was reached: bootstrap from the final observation
 
     @property
-    def ended(self) -> np.ndarray:
+    def ended(self) -> Array:
         """(B,) bool: the next transition of this sub-environment belongs to another session."""
         return self.terminated | self.truncated
+
+
+def as_asked(actions: Tensor, observations: Observations) -> Array:
+    """``actions`` as tensors, if the ``observations`` are tensors, or else as an array."""
+    return actions if isinstance(next(iter(observations.values())), Tensor) else actions.numpy(force=True)
 
 
 class Agent(ABC):
@@ -47,6 +54,8 @@ class Agent(ABC):
     config_class: ClassVar[type]
     learns_from: ClassVar[Literal["nothing", "log", "environment"]]
     """Whether the agent is ready as made, wants ``fit(log)``, or wants :func:`recsim_hrl_agents.loop.train`."""
+    takes_tensors: ClassVar[bool] = False
+    """Whether it can stay on a device, with an environment that gives tensors there; made with ``device``."""
 
     def __init__(self, market: Market, config: Any, seed: int = 0) -> None:
         if not isinstance(config, self.config_class):
@@ -59,7 +68,7 @@ class Agent(ABC):
         self.seed = seed
 
     @abstractmethod
-    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+    def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """Choose what to show to ``B`` users.
 
         Args:
@@ -67,10 +76,11 @@ class Agent(ABC):
             explore: Whether to try things out; without it the choice is the agent's best.
 
         Returns:
-            (B, D) float32 embeddings or (B,) int64 candidate indices, as the market's ``action`` says.
+            (B, D) float32 embeddings or (B,) int64 candidate indices, as the market's ``action`` says; tensors if the
+            observations are.
         """
 
-    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
+    def begin(self, starting: Array, seeds: np.ndarray | None = None) -> None:
         """Told before the first step of sessions, for agents that remember something within a session.
 
         Args:
@@ -80,8 +90,9 @@ class Agent(ABC):
         """
         return None
 
-    def update(self, transitions: Transitions) -> dict[str, float]:
-        """Learn from one step of ``B`` users; returns metrics (empty when nothing was updated)."""
+    def update(self, transitions: Transitions) -> dict[str, float | Tensor]:
+        """Learn from one step of ``B`` users; returns metrics (empty when nothing was updated), as numbers or as
+        tensors of one number that nobody has waited for."""
         return {}
 
     def fit(self, log: LoggedSessions) -> dict[str, float]:

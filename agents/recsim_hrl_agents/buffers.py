@@ -1,14 +1,16 @@
 """A preallocated replay buffer that keeps each sub-environment's steps in order, for n-step returns.
 
-With item-id observations a window costs 4 bytes an item, with embeddings 4 * D: prefer the former (50 times less for
-50-dimensional items); networks look embeddings up when they need them.
+It lives on the agent's device, and neither adding nor sampling asks the device for a number. With item-id observations
+a window costs 4 bytes an item, with embeddings 4 * D: prefer the former (50 times less for 50-dimensional items);
+networks look embeddings up when they need them.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from recsim_hrl_agents.base import Transitions
+from recsim_hrl_agents.base import Array, Transitions
 from recsim_hrl_agents.returns import n_step_returns
 
 
@@ -16,11 +18,11 @@ from recsim_hrl_agents.returns import n_step_returns
 class Batch:
     """Sampled n-step transitions."""
 
-    observations: dict[str, np.ndarray]  # (S, ...)
-    items: np.ndarray  # (S,) catalogue index of the item shown
-    returns: np.ndarray  # (S,) discounted rewards of the steps in between
-    discounts: np.ndarray  # (S,) factor of the bootstrapped value, 0 where the user left
-    next_observations: dict[str, np.ndarray]  # (S, ...)
+    observations: dict[str, Tensor]  # (S, ...)
+    items: Tensor  # (S,) int64 catalogue index of the item shown
+    returns: Tensor  # (S,) discounted rewards of the steps in between
+    discounts: Tensor  # (S,) factor of the bootstrapped value, 0 where the user left
+    next_observations: dict[str, Tensor]  # (S, ...)
 
 
 class ReplayBuffer:
@@ -29,14 +31,16 @@ class ReplayBuffer:
     Args:
         capacity: Transitions kept, over all sub-environments.
         keys: Observations to keep; others are dropped.
+        device: Where they are kept.
     """
 
-    def __init__(self, capacity: int, keys: tuple[str, ...]) -> None:
+    def __init__(self, capacity: int, keys: tuple[str, ...], device: torch.device | str = "cpu") -> None:
         if capacity < 1:
             raise ValueError(f"replay buffer capacity: got {capacity}, allowed 1 or more")
         self._capacity = capacity
         self._keys = keys
-        self._columns: dict[str, np.ndarray] = {}
+        self._device = torch.device(device)
+        self._columns: dict[str, Tensor] = {}
         self._rows = 0
         self._next = 0
         self._filled = 0
@@ -48,14 +52,14 @@ class ReplayBuffer:
     def add(self, transitions: Transitions) -> None:
         """Append one step of all sub-environments."""
         values = {
-            "items": transitions.items.astype(np.int32),
-            "rewards": transitions.rewards.astype(np.float32),
+            "items": transitions.items,
+            "rewards": transitions.rewards,
             "terminated": transitions.terminated,
             "ended": transitions.ended,
         }
         for key in self._keys:
-            values[f"observation/{key}"] = _compact(transitions.observations[key])
-            values[f"next/{key}"] = _compact(transitions.next_observations[key])
+            values[f"observation/{key}"] = transitions.observations[key]
+            values[f"next/{key}"] = transitions.next_observations[key]
         if not self._columns:
             self._allocate(values)
         size = self._columns["rewards"].shape[1]
@@ -65,21 +69,21 @@ class ReplayBuffer:
                 "use one vector environment per agent"
             )
         for name, value in values.items():
-            self._columns[name][self._next] = value
+            self._columns[name][self._next] = torch.as_tensor(value)
         self._next = (self._next + 1) % self._rows
         self._filled = min(self._filled + 1, self._rows)
 
-    def cut(self, starting: np.ndarray) -> None:
+    def cut(self, starting: Array) -> None:
         """Let no return run from the latest step on into the session that starts now, where ``starting`` (B,)."""
         if self._filled and len(starting) == self._columns["ended"].shape[1]:
-            self._columns["ended"][(self._next - 1) % self._rows] |= starting
+            self._columns["ended"][(self._next - 1) % self._rows] |= torch.as_tensor(starting, device=self._device)
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1, gamma: float = 1.0) -> Batch:
+    def sample(self, size: int, generator: torch.Generator, n: int = 1, gamma: float = 1.0) -> Batch:
         """``size`` transitions drawn uniformly with replacement, with returns over up to ``n`` steps each."""
-        age = rng.integers(1, self._filled + 1, size)  # (S,) 1 is the latest row
-        users = rng.integers(0, self._columns["rewards"].shape[1], size)  # (S,)
-        steps = min(n, self._filled)
-        ahead = np.arange(steps)[:, None]  # (n, 1)
+        where = {"generator": generator, "device": self._device}
+        age = torch.randint(1, self._filled + 1, (size,), **where)  # (S,) 1 is the latest row
+        users = torch.randint(0, self._columns["rewards"].shape[1], (size,), **where)  # (S,)
+        ahead = torch.arange(min(n, self._filled), device=self._device)[:, None]  # (n, 1)
         rows = (self._next - age + ahead) % self._rows  # (n, S)
         newest = ahead + 1 >= age  # (n, S) nothing follows the latest row yet: bootstrap from there
         returns, discounts, last = n_step_returns(
@@ -88,21 +92,22 @@ class ReplayBuffer:
             self._columns["terminated"][rows, users],
             gamma,
         )
-        first, final = rows[0], rows[last, np.arange(size)]  # (S,)
+        first, final = rows[0], rows.gather(0, last[None])[0]  # (S,)
         return Batch(
             {key: self._columns[f"observation/{key}"][first, users] for key in self._keys},
-            self._columns["items"][first, users].astype(np.int64),
+            self._columns["items"][first, users].long(),
             returns,
             discounts,
             {key: self._columns[f"next/{key}"][final, users] for key in self._keys},
         )
 
-    def _allocate(self, values: dict[str, np.ndarray]) -> None:
+    def _allocate(self, values: dict[str, Array]) -> None:
         self._rows = max(1, self._capacity // len(values["rewards"]))
         for name, value in values.items():
-            self._columns[name] = np.zeros((self._rows, *value.shape), value.dtype)
+            like = torch.as_tensor(value)
+            kind = _NARROW.get(like.dtype, like.dtype)
+            self._columns[name] = torch.zeros((self._rows, *like.shape), dtype=kind, device=self._device)
 
 
-def _compact(observation: np.ndarray) -> np.ndarray:
-    """Item ids as int32, half of what the environment gives them."""
-    return observation.astype(np.int32 if np.issubdtype(observation.dtype, np.integer) else np.float32)
+_NARROW = {torch.int64: torch.int32, torch.float64: torch.float32}
+"""Half of what an environment may give, which is enough for item ids and rewards."""

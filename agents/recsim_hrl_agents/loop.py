@@ -4,15 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from recsim_hrl.wrappers.infos import final_observations, require_same_step, step_values
-from recsim_hrl_agents.base import Agent, Transitions
+from recsim_hrl_agents.base import Agent, Array, Transitions
 
 Record = dict[str, float]
 """A point of a learning curve: ``env_steps``, mean rewards of the sessions that ended since the last, metrics."""
 
 REWARDS = ("total_reward", "click_reward", "order_reward")
+_NONE = np.zeros(0)
 
 
 class SessionTotals:
@@ -21,8 +24,11 @@ class SessionTotals:
     def __init__(self, size: int) -> None:
         self._sums = np.zeros((len(REWARDS) + 1, size))  # (4, B): the rewards and the length
 
-    def add(self, rewards: np.ndarray, infos: dict, ended: np.ndarray) -> dict[str, np.ndarray]:
+    def add(self, rewards: Array, infos: dict, ended: Array) -> dict[str, np.ndarray]:
         """Add a step; returns the totals (E,) of the E sessions that it ended, and starts them anew."""
+        if isinstance(rewards, Tensor):  # all sessions end together, and the environment tells what they brought
+            session = infos.get("session")
+            return {name: session[name].numpy(force=True) if session else _NONE for name in (*REWARDS, "length")}
         self._sums[0] += rewards
         self._sums[1] += step_values(infos, "click_reward", ended)
         self._sums[2] += step_values(infos, "order_reward", ended)
@@ -47,9 +53,9 @@ class Curve:
         self._every = every
         self._progress = progress
         self._sessions: list[dict[str, np.ndarray]] = []
-        self._metrics: list[dict[str, float]] = []
+        self._metrics: list[dict[str, float | Tensor]] = []
 
-    def add(self, env_steps: int, sessions: dict[str, np.ndarray], metrics: dict[str, float]) -> None:
+    def add(self, env_steps: int, sessions: dict[str, np.ndarray], metrics: dict[str, float | Tensor]) -> None:
         """One step of the training."""
         if len(sessions["length"]):
             self._sessions.append(sessions)
@@ -71,7 +77,8 @@ class Curve:
                 record[key] = float(np.concatenate([sessions[key] for sessions in self._sessions]).mean())
         if self._metrics:
             for key in self._metrics[-1]:
-                record[key] = float(np.mean([metrics[key] for metrics in self._metrics if key in metrics]))
+                values = [torch.as_tensor(metrics[key]).double() for metrics in self._metrics if key in metrics]
+                record[key] = float(torch.stack(values).mean())
         self._sessions, self._metrics = [], []
         self.records.append(record)
         if self._progress is not None:
@@ -90,7 +97,8 @@ def train(
 
     Args:
         agent: Learns in place.
-        env: Vector environment under SAME_STEP autoreset.
+        env: Vector environment under SAME_STEP autoreset. One that gives tensors wants an agent that takes them;
+            nothing then leaves the device but the records.
         steps: Environment steps, counted over all sub-environments; rounded up to a whole step of them all.
         seed: Sub-environment i starts from seed + i. The agent's own draws come from the agent's seed.
         progress: Called with each record of the learning curve.
@@ -107,13 +115,20 @@ def train(
             "the environment; evaluate it, or call its fit(log)"
         )
     require_same_step(env)
+    on_tensors = hasattr(env.unwrapped, "device")
+    if on_tensors and not agent.takes_tensors:
+        raise ValueError(
+            f"train: got an environment that gives tensors and agent {agent.name}, which takes arrays; allowed is e.g. "
+            "agent ddpg, or the same task with gym.make_vec"
+        )
     curve = Curve(record_every, progress)
     if hasattr(agent, "learn"):  # stable-baselines3 brings its own loop
         agent.learn(env, steps, seed, curve)
         return curve.records
     totals = SessionTotals(env.num_envs)
     observations, _ = env.reset(seed=seed)
-    agent.begin(np.ones(env.num_envs, bool))
+    everyone = np.ones(env.num_envs, bool)
+    agent.begin(everyone)
     env_steps = 0
     while env_steps < steps:
         actions = agent.act(observations, explore=True)
@@ -123,14 +138,17 @@ def train(
             observations=observations,
             actions=actions,
             items=step_values(infos, "item", ended),
-            rewards=rewards.astype(np.float32),
+            rewards=rewards if on_tensors else rewards.astype(np.float32),
             next_observations=final_observations(next_observations, infos, ended),
             terminated=terminated,
             truncated=truncated,
         )
         metrics = agent.update(transitions)
         observations = next_observations
-        if ended.any():
+        if on_tensors:  # all sessions end together; asking whether any did would stall the device
+            if "final_obs" in infos:
+                agent.begin(everyone)
+        elif ended.any():
             agent.begin(ended)
         env_steps += env.num_envs
         curve.add(env_steps, totals.add(rewards, infos, ended), metrics)
@@ -167,6 +185,11 @@ def evaluate(agent: Agent, env: VectorEnv, sessions: int, seed: int = 0) -> Eval
     if sessions < 1:
         raise ValueError(f"evaluate sessions: got {sessions}, allowed 1 or more")
     require_same_step(env)
+    if hasattr(env.unwrapped, "device"):
+        raise ValueError(
+            "evaluate: got an environment that gives tensors, allowed are those that give arrays; make the same task "
+            "with gym.make_vec(..., vectorization_mode='vector_entry_point'), whose sessions are equal"
+        )
     results = np.zeros((len(REWARDS) + 1, sessions))
     for first in range(0, sessions, env.num_envs):
         count = min(env.num_envs, sessions - first)

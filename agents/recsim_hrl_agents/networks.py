@@ -32,15 +32,15 @@ class ItemTable(nn.Module):
         """Whether observations hold item ids."""
         return self._observation == "item_ids"
 
-    def items(self, index: np.ndarray) -> Tensor:
+    def items(self, index: np.ndarray | Tensor) -> Tensor:
         """(B, D) embeddings of catalogue indices (B,)."""
-        return self.table[torch.from_numpy(index + 1)]
+        return self.table[torch.as_tensor(index + 1, device=self.table.device)]
 
     def forward(self, observations: dict[str, np.ndarray] | Histories, keys: tuple[str, ...]) -> Histories:
         """Windows (B, N, D) of ``keys``."""
         windows = {}
         for key in keys:
-            values = torch.as_tensor(observations[key])
+            values = torch.as_tensor(observations[key], device=self.table.device)
             windows[key] = self.table[values.long()] if self.reads_ids else values.float()
         return windows
 

@@ -5,6 +5,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from recsim_hrl_agents import storage
 from recsim_hrl_agents.base import Agent
 from recsim_hrl_agents.market import Market
@@ -33,13 +35,14 @@ def agent_class(name: str) -> type[Agent]:
     return getattr(importlib.import_module(module), attribute)
 
 
-def make_agent(name: str, env: Any, seed: int = 0, **overrides: Any) -> Agent:
+def make_agent(name: str, env: Any, seed: int = 0, device: torch.device | str | None = None, **overrides: Any) -> Agent:
     """Make an agent for an environment.
 
     Args:
         name: One of :func:`agent_names`.
         env: The environment (single or vector) it will act in, or its :class:`Market`.
         seed: Seeds the agent's weights and draws.
+        device: Where it learns; None: where the environment is, if that gives tensors, or else the processor.
         overrides: Fields of the agent's config that differ from the defaults.
     """
     kind = agent_class(name)
@@ -48,13 +51,19 @@ def make_agent(name: str, env: Any, seed: int = 0, **overrides: Any) -> Agent:
     if unknown:
         raise ValueError(f"agent {name}: got unknown settings {unknown}, allowed {fields}; correct the name")
     market = env if isinstance(env, Market) else Market.of(env)
-    return kind(market, kind.config_class(**overrides), seed)
+    config = kind.config_class(**overrides)
+    if kind.takes_tensors:
+        return kind(market, config, seed, device or getattr(getattr(env, "unwrapped", None), "device", "cpu"))
+    if device is not None and torch.device(device).type != "cpu":
+        raise ValueError(f"agent {name}: got device {device}, allowed cpu, as it computes on arrays; leave device out")
+    return kind(market, config, seed)
 
 
-def load_agent(path: str | Path, env: Any) -> Agent:
-    """The agent saved at ``path``, with its settings and weights, for an environment or :class:`Market`."""
+def load_agent(path: str | Path, env: Any, device: torch.device | str | None = None) -> Agent:
+    """The agent saved at ``path``, with its settings and weights, for an environment or :class:`Market`; ``device`` as
+    in :func:`make_agent`."""
     description, _ = storage.load(path)
     config = {key: tuple(value) if isinstance(value, list) else value for key, value in description["config"].items()}
-    agent = make_agent(description["agent"], env, **config)
+    agent = make_agent(description["agent"], env, device=device, **config)
     agent.load(path)
     return agent

@@ -1,11 +1,10 @@
 """Return computations, apart from any agent so that they can be checked by hand."""
 
-import numpy as np
+import torch
+from torch import Tensor
 
 
-def n_step_returns(
-    rewards: np.ndarray, ended: np.ndarray, terminated: np.ndarray, gamma: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def n_step_returns(rewards: Tensor, ended: Tensor, terminated: Tensor, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
     """Discounted rewards of up to ``n`` consecutive steps, and where and how to bootstrap after them.
 
     Summing stops with the first step that ended its session. A truncated session bootstraps from its own final
@@ -22,14 +21,10 @@ def n_step_returns(
         ``discounts`` (B,): gamma ** k, or 0 where the session terminated: the factor of the bootstrapped value;
         ``last`` (B,): k - 1, the step whose next observation the value is taken of.
     """
-    steps, size = rewards.shape
-    returns = np.zeros(size, np.float32)  # (B,)
-    last = np.zeros(size, np.int64)  # (B,)
-    running = np.ones(size, bool)  # (B,)
-    for step in range(steps):
-        returns += np.where(running, gamma**step * rewards[step], 0.0).astype(np.float32)
-        last[running] = step
-        running &= ~ended[step]
-    stopped_by_leaving = terminated[last, np.arange(size)]  # (B,)
-    discounts = np.where(stopped_by_leaving, 0.0, gamma ** (last + 1.0)).astype(np.float32)  # (B,)
+    used = ended.cumsum(0) == ended  # (n, B) no step before ended the session
+    powers = gamma ** torch.arange(len(rewards), device=rewards.device)  # (n,)
+    returns = (rewards * powers[:, None] * used).sum(0)  # (B,)
+    last = used.sum(0) - 1  # (B,)
+    left = terminated.gather(0, last[None])[0]  # (B,)
+    discounts = torch.where(left, 0.0, gamma * powers[last])  # (B,)
     return returns, discounts, last

@@ -28,7 +28,7 @@ def save(path: str | Path, description: dict[str, Any], tensors: dict[str, Tenso
     """Write ``description`` and ``tensors`` to the folder ``path``; returns it."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    payload = save_safetensors({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()})
+    payload = save_safetensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
     weights = f"weights-{digest[:16]}.safetensors"
     _replace(folder / weights, payload)

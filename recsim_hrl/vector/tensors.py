@@ -107,8 +107,7 @@ class RecSessionTensorEnv(VectorOffer, VectorEnv):
         }
         observation, ended = self._observe(), users.step == self.core.config.session_length
         if ended:
-            info["final_obs"], info["session"] = observation, {"clicks": users.responses[:, CLICK]}
-            info["session"]["orders"] = users.responses[:, ORDER]
+            info["final_obs"], info["session"] = observation, users.session()
             users.episode += 1
             users.begin()
             observation = self._observe()

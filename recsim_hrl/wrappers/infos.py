@@ -35,7 +35,7 @@ def seeds_of(seed: int | Sequence[int | None] | None, size: int) -> list[int | N
 
 def step_values(infos: Info, key: str, ended: NDArray[np.bool_]) -> NDArray[Any]:
     """Values (B,) that the last step gave under ``key``, also where the session ended with it."""
-    if not ended.any():
+    if "final_info" not in infos:
         return infos[key]
     last = infos["final_info"][key]
     return np.where(ended, last, infos.get(key, last))
@@ -55,11 +55,13 @@ def final_observations(observations: Info, infos: Info, ended: NDArray[np.bool_]
     Args:
         observations: What ``step`` returned, restarted where a session ended.
         infos: Infos of that step; ``final_obs`` is an array (B,) of observations, as in SyncVectorEnv, or one
-            observation of arrays (B, ...).
+            observation of arrays (B, ...), or of tensors, where all sessions end together.
         ended: (B,) whose session ended.
     """
-    if not ended.any():
+    if "final_obs" not in infos:
         return observations
+    if not isinstance(ended, np.ndarray):
+        return infos["final_obs"]
     final, index = infos["final_obs"], np.flatnonzero(ended)
     merged = {}
     for key, value in observations.items():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from recsim_hrl_agents.base import Transitions
 from recsim_hrl_agents.buffers import ReplayBuffer
 
@@ -21,7 +22,7 @@ def step(time, ended=(False, False), terminated=(False, False)):
 
 def sampled(buffer, **kwargs):
     """(return, discount, state bootstrapped from) by starting state, over many draws."""
-    batch = buffer.sample(400, np.random.default_rng(0), **kwargs)
+    batch = buffer.sample(400, torch.Generator().manual_seed(0), **kwargs)
     states, following = batch.observations["browsed"][:, 0], batch.next_observations["browsed"][:, 0]
     return {
         int(state): (float(value), float(discount), int(after))
@@ -77,7 +78,7 @@ def test_cut_keeps_returns_inside_a_session():
 def test_item_ids_are_kept_in_four_bytes():
     buffer = ReplayBuffer(4, ("browsed",))
     buffer.add(step(1))
-    assert buffer.sample(1, np.random.default_rng(0)).observations["browsed"].dtype == np.int32
+    assert buffer.sample(1, torch.Generator()).observations["browsed"].dtype == torch.int32
 
 
 def test_wrong_number_of_users():

@@ -60,9 +60,9 @@ def test_target_is_reward_plus_discounted_value_of_the_real_next_item(circle):
         embeddings = torch.from_numpy(env.item_embeddings)
         cosine = torch.nn.functional.cosine_similarity(virtual[:, None], embeddings[None], dim=-1)
         q = agent.target_critic(histories, embeddings[cosine.argmax(-1)]).numpy()
-    returns, discounts = np.array([1.0, 2.0, 3.0], np.float32), np.array([0.9, 0.5, 0.0], np.float32)
-    found = agent._target(histories, returns, discounts).numpy()
-    np.testing.assert_allclose(found, returns + discounts * q, rtol=1e-5)
+    returns, discounts = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.9, 0.5, 0.0])
+    found = agent._target(histories, returns, discounts)
+    np.testing.assert_allclose(found.numpy(), returns.numpy() + discounts.numpy() * q, rtol=1e-5)
 
 
 def test_actions_stay_in_the_action_space_and_keep_their_direction(session_env):
@@ -78,10 +78,10 @@ def test_actions_stay_in_the_action_space_and_keep_their_direction(session_env):
 def test_noise_is_correlated_within_a_session_and_renewed_between_sessions(session_env):
     agent = make_agent("ddpg", session_env(2), noise_correlation=0.8, seed=4)
     agent.begin(np.ones(2000, bool))
-    first, second = agent._next_noise(2000).copy(), agent._next_noise(2000).copy()
+    first, second = agent._next_noise(2000).numpy(), agent._next_noise(2000).numpy()
     starting = np.arange(2000) < 1000
     agent.begin(starting)
-    third = agent._next_noise(2000).copy()
+    third = agent._next_noise(2000).numpy()
 
     def correlation(a, b):
         return np.corrcoef(a.ravel(), b.ravel())[0, 1]

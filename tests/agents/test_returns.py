@@ -1,17 +1,18 @@
 import numpy as np
 import pytest
+import torch
 from recsim_hrl_agents.returns import n_step_returns
 
 
 def columns(*rows):
-    return np.array(rows).T
+    return torch.tensor(rows).T
 
 
 def test_hand_computed():
     # Columns: plain; truncated at the second step; the user leaves at the second step; leaves at the first.
     rewards = columns([1.0, 2, 4], [1.0, 2, 4], [1.0, 2, 4], [1.0, 2, 4])
-    ended = columns([0, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]).astype(bool)
-    terminated = columns([0, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]).astype(bool)
+    ended = columns([0, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]).bool()
+    terminated = columns([0, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]).bool()
     returns, discounts, last = n_step_returns(rewards, ended, terminated, 0.5)
     np.testing.assert_allclose(returns, [1 + 1 + 1, 1 + 1, 1 + 1, 1])
     np.testing.assert_allclose(discounts, [0.125, 0.25, 0.0, 0.0])
@@ -20,7 +21,7 @@ def test_hand_computed():
 
 def test_one_step_is_the_reward():
     returns, discounts, last = n_step_returns(
-        np.array([[3.0, 4.0]]), np.array([[False, True]]), np.array([[False, True]]), 0.9
+        torch.tensor([[3.0, 4.0]]), torch.tensor([[False, True]]), torch.tensor([[False, True]]), 0.9
     )
     np.testing.assert_allclose(returns, [3, 4])
     np.testing.assert_allclose(discounts, [0.9, 0.0])
@@ -32,7 +33,8 @@ def test_against_slow_reference(n):
     rng = np.random.default_rng(n)
     rewards, ended = rng.normal(size=(n, 40)), rng.random((n, 40)) < 0.3
     terminated = ended & (rng.random((n, 40)) < 0.5)
-    returns, discounts, last = n_step_returns(rewards, ended, terminated, 0.8)
+    found = n_step_returns(*map(torch.from_numpy, (rewards, ended, terminated)), 0.8)
+    returns, discounts, last = (values.numpy() for values in found)
     for b in range(40):
         total, k = 0.0, 0
         while True:

@@ -36,8 +36,9 @@ def test_the_stopwatch_goes_on_after_an_error():
     assert watch._running == [] and watch.seconds["broken"] >= 0
 
 
-def test_a_training_is_accounted_for(tmp_path):
-    training_profile.main(ProfileConfig(tmp_path, steps=2560, users=64))
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_training_is_accounted_for(tmp_path, device):
+    training_profile.main(ProfileConfig(tmp_path, steps=2560, users=64, device=device))
     rows = {row["part"]: row for row in csv.DictReader((tmp_path / "training_profile.csv").open())}
     assert set(rows) == {
         "environment",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_hrl_agents.base import Agent, Observations, Transitions
+from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, soft_update
@@ -94,26 +94,30 @@ class DDPG(Agent):
     name = "ddpg"
     config_class = DDPGConfig
     learns_from = "environment"
+    takes_tensors = True
 
-    def __init__(self, market: Market, config: DDPGConfig | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, market: Market, config: DDPGConfig | None = None, seed: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__(market, config or DDPGConfig(), seed)
-        config = self.config
-        self._rng = np.random.default_rng(seed)
-        self.items = ItemTable(market.item_embeddings, market.observation)
+        config, self.device = self.config, torch.device(device)
+        self._draws = torch.Generator(self.device).manual_seed(seed)
+        self.items = ItemTable(market.item_embeddings, market.observation).to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.actor = Actor(self._encoder(), market.embedding_dim, market.action_bound)
-            self.critic = Critic(self._encoder(), market.embedding_dim, config.critic_width, config.relu_output)
+            actor = Actor(self._encoder(), market.embedding_dim, market.action_bound)
+            critic = Critic(self._encoder(), market.embedding_dim, config.critic_width, config.relu_output)
+        self.actor, self.critic = actor.to(self.device), critic.to(self.device)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
         self._actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.actor_learning_rate, foreach=True)
         self._critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.critic_learning_rate, foreach=True)
-        self._buffer = ReplayBuffer(config.buffer_size, LOW_LEVEL)
-        self._noise = np.zeros((0, market.embedding_dim), np.float32)  # (B, D)
+        self._buffer = ReplayBuffer(config.buffer_size, LOW_LEVEL, self.device)
+        self._noise = torch.zeros((0, market.embedding_dim), device=self.device)  # (B, D)
         self._steps = 0
         self._steps_without_update = 0
-        candidates = torch.from_numpy(market.candidate_embeddings)  # (C, D)
+        candidates = torch.from_numpy(market.candidate_embeddings).to(self.device)  # (C, D)
         self._item_length = float(candidates.norm(dim=-1).mean())
         self._candidates = candidates  # (C, D)
         self._directions = torch.nn.functional.normalize(candidates, dim=-1)  # (C, D)
@@ -122,41 +126,47 @@ class DDPG(Agent):
         return StateEncoder(LOW_LEVEL, self.market.embedding_dim, self.config.hidden)
 
     @torch.no_grad()
-    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
+    def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """See :meth:`Agent.act`; exploring adds Gaussian noise and, with probability epsilon, a random item."""
-        size = len(observations[LOW_LEVEL[0]])
-        virtual = self.actor(self.items(observations, LOW_LEVEL)).numpy()  # (B, D)
-        if not explore:
-            return self._emit(virtual)
-        length = np.linalg.norm(virtual, axis=-1, keepdims=True) / np.sqrt(virtual.shape[-1])  # (B, 1)
+        virtual = self.actor(self.items(observations, LOW_LEVEL))  # (B, D)
+        if explore:
+            virtual = self._try_out(virtual)
+        return as_asked(self._emit(virtual), observations)
+
+    def _try_out(self, virtual: Tensor) -> Tensor:
+        """(B, D) what is shown in place of ``virtual`` (B, D) to explore."""
+        size, where = len(virtual), {"generator": self._draws, "device": self.device}
+        length = virtual.norm(dim=-1, keepdim=True) / virtual.shape[-1] ** 0.5  # (B, 1)
         virtual = virtual + self._noise_scale() * length * self._next_noise(size)  # (B, D)
         epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
-        random_items = self.market.candidate_embeddings[self._rng.integers(0, len(self._candidates), size)]  # (B, D)
-        virtual = np.where(self._rng.random((size, 1)) < epsilon, random_items, virtual)  # (B, D)
-        return self._emit(virtual.astype(np.float32))
+        random_items = self._candidates[torch.randint(0, len(self._candidates), (size,), **where)]  # (B, D)
+        return torch.where(torch.rand((size, 1), **where) < epsilon, random_items, virtual)  # (B, D)
 
-    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
+    def begin(self, starting: Array, seeds: np.ndarray | None = None) -> None:
         """See :meth:`Agent.begin`; neither returns nor noise run across the start of a session."""
         self._buffer.cut(starting)
         if len(starting) == len(self._noise):
-            self._noise[starting] = self._rng.standard_normal((int(starting.sum()), self._noise.shape[1]), np.float32)
+            renewed = torch.as_tensor(starting, device=self.device)[:, None]  # (B, 1)
+            self._noise = torch.where(renewed, self._normal(len(starting)), self._noise)
 
     def _noise_scale(self) -> float:
         config = self.config
         fallen = min(1.0, self._steps / config.noise_steps) if config.noise_steps else 1.0
         return config.noise + fallen * (config.final_noise - config.noise)
 
-    def _next_noise(self, size: int) -> np.ndarray:
+    def _normal(self, size: int) -> Tensor:
+        """(B, D) standard normal numbers."""
+        return torch.randn((size, self.market.embedding_dim), generator=self._draws, device=self.device)
+
+    def _next_noise(self, size: int) -> Tensor:
         """(B, D) standard normal numbers, correlated over the steps of a session."""
-        shape = (size, self.market.embedding_dim)
-        if self._noise.shape != shape:
-            self._noise = self._rng.standard_normal(shape, np.float32)
-        drawn = self._rng.standard_normal(shape, np.float32)  # (B, D)
+        if len(self._noise) != size:
+            self._noise = self._normal(size)
         kept = self.config.noise_correlation
-        self._noise = kept * self._noise + (1.0 - kept**2) ** 0.5 * drawn  # the variance stays 1
+        self._noise = kept * self._noise + (1.0 - kept**2) ** 0.5 * self._normal(size)  # the variance stays 1
         return self._noise
 
-    def update(self, transitions: Transitions) -> dict[str, float]:
+    def update(self, transitions: Transitions) -> dict[str, Tensor]:
         """Store one step and make the gradient updates that are due; metrics are those of the last one."""
         self._buffer.add(transitions)
         self._steps += len(transitions.rewards)
@@ -164,14 +174,14 @@ class DDPG(Agent):
             return {}
         self._steps_without_update += len(transitions.rewards)
         updates, self._steps_without_update = divmod(self._steps_without_update, self.config.steps_per_update)
-        metrics: dict[str, float] = {}
+        metrics: dict[str, Tensor] = {}
         for _ in range(updates):
             metrics = self._learn()
         return metrics
 
-    def _learn(self) -> dict[str, float]:
+    def _learn(self) -> dict[str, Tensor]:
         config = self.config
-        batch = self._buffer.sample(config.batch_size, self._rng, config.n_step, config.gamma)
+        batch = self._buffer.sample(config.batch_size, self._draws, config.n_step, config.gamma)
         histories = self.items(batch.observations, LOW_LEVEL)  # each (S, N, D)
         target = self._target(self.items(batch.next_observations, LOW_LEVEL), batch.returns, batch.discounts)  # (S,)
 
@@ -191,20 +201,20 @@ class DDPG(Agent):
         soft_update(self.target_actor, self.actor, config.tau)
         soft_update(self.target_critic, self.critic, config.tau)
         return {
-            "critic_loss": critic_loss.item(),
-            "q": q.mean().item(),
-            "actor_q": actor_q.mean().item(),
-            "target": target.mean().item(),
-            "saturation": (virtual.abs() > 0.99 * self.market.action_bound).float().mean().item(),
+            "critic_loss": critic_loss.detach(),
+            "q": q.detach().mean(),
+            "actor_q": actor_q.detach().mean(),
+            "target": target.mean(),
+            "saturation": (virtual.detach().abs() > 0.99 * self.market.action_bound).float().mean(),
         }
 
     @torch.no_grad()
-    def _target(self, next_histories: dict[str, Tensor], returns: np.ndarray, discounts: np.ndarray) -> Tensor:
+    def _target(self, next_histories: dict[str, Tensor], returns: Tensor, discounts: Tensor) -> Tensor:
         """y = r + gamma Q'(s', a') (Eq. 17); the discount is 0 where the user left, and only there."""
         virtual = self.target_actor(next_histories)  # (S, D)
         action = self._candidates[self._nearest(virtual)] if self.config.real_target else self._seen_by_critic(virtual)
         value = self.target_critic(next_histories, action)  # (S,)
-        return torch.from_numpy(returns) + torch.from_numpy(discounts) * value
+        return returns + discounts * value
 
     def _descend(self, optimizer: torch.optim.Optimizer, network: torch.nn.Module, loss: Tensor) -> None:
         parameters = list(network.parameters())
@@ -223,13 +233,13 @@ class DDPG(Agent):
         """(B,) the candidate most similar to each virtual action (Eq. 9), whether or not it has been shown."""
         return (virtual @ self._directions.T).argmax(-1)
 
-    def _emit(self, virtual: np.ndarray) -> np.ndarray:
+    def _emit(self, virtual: Tensor) -> Tensor:
         if self.market.action == "item":
-            return self._nearest(torch.from_numpy(virtual)).numpy()
+            return self._nearest(virtual)
         # Noise may leave the action space; shrinking the whole vector keeps its direction, clipping would not.
-        excess = np.abs(virtual).max(-1, keepdims=True) / self.market.action_bound  # (B, 1)
-        shrunk = virtual / np.maximum(excess, 1.0)  # (B, D)
-        return shrunk.clip(-self.market.action_bound, self.market.action_bound)  # rounding may leave it by one digit
+        excess = virtual.abs().amax(-1, keepdim=True) / self.market.action_bound  # (B, 1)
+        shrunk = virtual / excess.clamp_min(1.0)  # (B, D)
+        return shrunk.clamp(-self.market.action_bound, self.market.action_bound)  # rounding may leave it by one digit
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of the four networks."""
