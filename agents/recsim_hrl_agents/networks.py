@@ -37,11 +37,11 @@ class ItemTable(nn.Module):
         return self.table[torch.as_tensor(index + 1, device=self.table.device)]
 
     def forward(self, observations: dict[str, np.ndarray] | Histories, keys: tuple[str, ...]) -> Histories:
-        """Windows (B, N, D) of ``keys``."""
+        """Windows (B, N, D) of ``keys``; what is no window of item ids stays what it is, as float32."""
         windows = {}
         for key in keys:
             values = torch.as_tensor(observations[key], device=self.table.device)
-            windows[key] = self.table[values.long()] if self.reads_ids else values.float()
+            windows[key] = values.float() if values.is_floating_point() else self.table[values.long()]
         return windows
 
 
@@ -84,32 +84,47 @@ def _with_presence(embeddings: Tensor) -> Tensor:
 
 
 class StateEncoder(nn.Module):
-    """One GRU per history, merged linearly: s = w_b h_b + w_c h_c + b (MaHRL Eq. 3 and 6)."""
+    """One GRU per history, merged linearly: s = w_b h_b + w_c h_c + b (MaHRL Eq. 3 and 6).
 
-    def __init__(self, keys: tuple[str, ...], embedding_dim: int, hidden: int) -> None:
+    Args:
+        keys: Histories to read.
+        embedding_dim: Width D of an item embedding.
+        hidden: Width of the GRUs and of the state.
+        vectors: Vectors (B, D) that are merged beside the histories, such as a goal.
+    """
+
+    def __init__(self, keys: tuple[str, ...], embedding_dim: int, hidden: int, vectors: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.keys = keys
+        self.keys, self.vectors = keys, vectors
         self.readers = nn.ModuleDict({key: nn.GRU(embedding_dim, hidden, batch_first=True) for key in keys})
-        self.merge = nn.Linear(len(keys) * hidden, hidden)
+        self.merge = nn.Linear(len(keys) * hidden + len(vectors) * embedding_dim, hidden)
 
     def forward(self, histories: Histories) -> Tensor:
-        """State (B, hidden) of windows (B, N, D)."""
+        """State (B, hidden) of windows (B, N, D) and vectors (B, D)."""
         last = [self.readers[key](histories[key])[1][0] for key in self.keys]  # each (B, hidden)
-        return self.merge(torch.cat(last, -1))  # (B, hidden)
+        return self.merge(torch.cat([*last, *(histories[key] for key in self.vectors)], -1))  # (B, hidden)
 
 
 class Actor(nn.Module):
-    """Virtual action B tanh(w s + b) in (-B, B) (MaHRL Eq. 4 and 7)."""
+    """Virtual action B tanh(w s + b) in (-B, B) (MaHRL Eq. 4 and 7).
 
-    def __init__(self, encoder: StateEncoder, embedding_dim: int, bound: float) -> None:
+    Args:
+        onto: Name of a vector (B, D) that the action is added to; it then starts from there.
+    """
+
+    def __init__(self, encoder: StateEncoder, embedding_dim: int, bound: float, onto: str | None = None) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.bound, self.onto = encoder, bound, onto
         self.head = nn.Linear(encoder.merge.out_features, embedding_dim)
-        self.bound = bound
+        if onto is not None:
+            with torch.no_grad():
+                self.head.weight.mul_(0.1)
+                self.head.bias.zero_()
 
     def forward(self, histories: Histories) -> Tensor:
         """Virtual actions (B, D)."""
-        return self.bound * torch.tanh(self.head(self.encoder(histories)))  # (B, D)
+        action = self.bound * torch.tanh(self.head(self.encoder(histories)))  # (B, D)
+        return action if self.onto is None else histories[self.onto] + action
 
 
 class Critic(nn.Module):
@@ -139,6 +154,59 @@ class Critic(nn.Module):
     def forward(self, histories: Histories, actions: Tensor) -> Tensor:
         """q (B,) of actions (B, D)."""
         return self.value(self.encoder(histories), actions)
+
+
+class GoalActor(nn.Module):
+    """M goals g = B tanh(w s + b) from one state, each with a layer of its own (MaHRL Eq. 4)."""
+
+    def __init__(self, encoder: StateEncoder, embedding_dim: int, bound: float, goals: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.Linear(encoder.merge.out_features, goals * embedding_dim)  # M layers side by side
+        self.goals, self.bound = goals, bound
+
+    def forward(self, histories: Histories) -> Tensor:
+        """Goals (B, M, D)."""
+        raw = self.heads(self.encoder(histories))  # (B, M D)
+        return self.bound * torch.tanh(raw).unflatten(-1, (self.goals, -1))  # (B, M, D)
+
+
+class GoalCritics(nn.Module):
+    """M goal values from one state, each with layers of its own: v = relu(w_1 s + w_2 g + b), q = w_o v + b (Eq. 5).
+
+    Args:
+        encoder: Of the state, shared by all.
+        embedding_dim: Width D of a goal.
+        width: Of each v.
+        goals: M.
+        relu_output: Put the paper's ReLU on q as well.
+    """
+
+    def __init__(
+        self, encoder: StateEncoder, embedding_dim: int, width: int, goals: int, relu_output: bool = False
+    ) -> None:
+        super().__init__()
+        self.encoder, self.relu_output = encoder, relu_output
+        hidden = encoder.merge.out_features
+        self.from_state = nn.ModuleList([nn.Linear(hidden, width) for _ in range(goals)])
+        self.from_goal = nn.ModuleList([nn.Linear(embedding_dim, width, bias=False) for _ in range(goals)])
+        self.heads = nn.ModuleList([nn.Linear(width, 1) for _ in range(goals)])
+
+    def value(self, state: Tensor, goals: Tensor) -> Tensor:
+        """q (B, M) of goals (B, M, D) in encoded states (B, hidden)."""
+        layers = zip(self.from_state, self.from_goal, self.heads, goals.unbind(1), strict=True)
+        q = torch.cat([head(torch.relu(s(state) + g(goal))) for s, g, head, goal in layers], -1)  # (B, M)
+        return torch.relu(q) if self.relu_output else q
+
+    def values(self, state: Tensor, goals: Tensor) -> Tensor:
+        """q (B, M, K) of the same K goals (K, D) under each critic, in encoded states (B, hidden)."""
+        layers = zip(self.from_state, self.from_goal, self.heads, strict=True)
+        q = [head(torch.relu(s(state)[:, None] + g(goals))).squeeze(-1) for s, g, head in layers]  # (B, K) each
+        return torch.stack(q, 1)
+
+    def forward(self, histories: Histories, goals: Tensor) -> Tensor:
+        """q (B, M) of goals (B, M, D)."""
+        return self.value(self.encoder(histories), goals)
 
 
 @torch.no_grad()

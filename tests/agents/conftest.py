@@ -17,15 +17,18 @@ REWARDS = np.array([0.0, 1.0, 5.0])
 
 
 class ToyVectorEnv(VectorEnv):
-    """``responses[context, item]`` answers each item; the context is the first item of the browsed window.
+    """``responses[context, item]`` answers each item; the context is the first item of the window ``shows``.
 
     The window starts with the context alone, at the right, and shifts left with each item shown.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
 
-    def __init__(self, num_envs, responses, embeddings, *, length=1, history=1, action="embedding", leaves=False):
+    def __init__(
+        self, num_envs, responses, embeddings, *, length=1, history=1, action="embedding", leaves=False, shows="browsed"
+    ):
         self.num_envs, self.responses, self.length, self.leaves = num_envs, responses, length, leaves
+        self.shows = shows
         self.item_embeddings = embeddings.astype(np.float32)
         self.candidate_items = np.arange(len(embeddings))
         bound = float(np.abs(embeddings).max())
@@ -58,7 +61,7 @@ class ToyVectorEnv(VectorEnv):
             self._contexts[row] = self._rngs[row].integers(len(self.item_embeddings))
         for window in self._windows.values():
             window[rows] = 0
-        self._windows["browsed"][rows, -1] = self._contexts[rows] + 1
+        self._windows[self.shows][rows, -1] = self._contexts[rows] + 1
         self._steps[rows] = 0
 
     def _observe(self):

@@ -7,6 +7,7 @@ from recsim_hrl_agents import LoggedSessions, agent_class, agent_names, load_age
 
 TINY = {
     "ddpg": {"hidden": 8, "critic_width": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8},
+    "mahrl": {"hidden": 8, "critic_width": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8, "c": 3},
     "greedy": {"hidden": 8, "half_lives": (3.0,)},
     "sb3-dqn": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
     "sb3-ppo": {"net_arch": (8,), "n_steps": 5, "batch_size": 10, "n_epochs": 1},
@@ -102,13 +103,13 @@ def test_another_agent_or_market_is_refused(session_env, tmp_path):
 
 
 def test_registry(session_env):
-    names = ["random", "popularity", "greedy", "ddpg", "sb3-dqn", "sb3-ppo", "sb3-td3"]
+    names = ["random", "popularity", "greedy", "ddpg", "mahrl", "sb3-dqn", "sb3-ppo", "sb3-td3"]
     assert agent_names() == names
     assert [agent_class(name).name for name in names] == names
     env = session_env(2)
     with pytest.raises(ValueError, match="got 'dqn', allowed random, popularity"):
         make_agent("dqn", env)
-    with pytest.raises(ValueError, match=r"unknown settings \['gama'\], allowed \['hidden'"):
+    with pytest.raises(ValueError, match=r"unknown settings \['gama'\], allowed \['histories'"):
         make_agent("ddpg", env, gama=0.9)
     with pytest.raises(ValueError, match="got an environment with embedding actions, allowed item actions"):
         make_agent("sb3-dqn", env)

@@ -17,13 +17,20 @@ from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, soft_update
 
-LOW_LEVEL = ("browsed", "clicked")
+GOAL = "goal"
+"""Observation (B, D) of the goal that a high level has set, if there is one."""
 
 
 @dataclass(frozen=True)
 class DDPGConfig:
     """Settings of DDPG+. The paper's own: gamma 0.95, tau 0.01, learning rates 1e-6, buffer 400, batch 40."""
 
+    histories: tuple[str, ...] = ("browsed", "clicked")
+    """Histories that make up the state (Eq. 6)."""
+    sees_goal: bool = False
+    """Whether the state takes in the observation ``goal`` (B, D), merged like the histories."""
+    from_goal: bool = False
+    """Whether the actor's action is added to the goal, so that the goal itself is what it shows at first."""
     hidden: int = 32
     """Width of the GRUs and of the state."""
     critic_width: int = 128
@@ -102,10 +109,13 @@ class DDPG(Agent):
         super().__init__(market, config or DDPGConfig(), seed)
         config, self.device = self.config, torch.device(device)
         self._draws = torch.Generator(self.device).manual_seed(seed)
+        self._keys = (*config.histories, *((GOAL,) if config.sees_goal else ()))
         self.items = ItemTable(market.item_embeddings, market.observation).to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            actor = Actor(self._encoder(), market.embedding_dim, market.action_bound)
+            actor = Actor(
+                self._encoder(), market.embedding_dim, market.action_bound, GOAL if config.from_goal else None
+            )
             critic = Critic(self._encoder(), market.embedding_dim, config.critic_width, config.relu_output)
         self.actor, self.critic = actor.to(self.device), critic.to(self.device)
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
@@ -113,7 +123,7 @@ class DDPG(Agent):
         # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
         self._actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.actor_learning_rate, foreach=True)
         self._critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.critic_learning_rate, foreach=True)
-        self._buffer = ReplayBuffer(config.buffer_size, LOW_LEVEL, self.device)
+        self._buffer = ReplayBuffer(config.buffer_size, self._keys, self.device)
         self._noise = torch.zeros((0, market.embedding_dim), device=self.device)  # (B, D)
         self._steps = 0
         self._steps_without_update = 0
@@ -123,12 +133,13 @@ class DDPG(Agent):
         self._directions = torch.nn.functional.normalize(candidates, dim=-1)  # (C, D)
 
     def _encoder(self) -> StateEncoder:
-        return StateEncoder(LOW_LEVEL, self.market.embedding_dim, self.config.hidden)
+        vectors = (GOAL,) if self.config.sees_goal else ()
+        return StateEncoder(self.config.histories, self.market.embedding_dim, self.config.hidden, vectors)
 
     @torch.no_grad()
     def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """See :meth:`Agent.act`; exploring adds Gaussian noise and, with probability epsilon, a random item."""
-        virtual = self.actor(self.items(observations, LOW_LEVEL))  # (B, D)
+        virtual = self.actor(self.items(observations, self._keys))  # (B, D)
         if explore:
             virtual = self._try_out(virtual)
         return as_asked(self._emit(virtual), observations)
@@ -138,7 +149,7 @@ class DDPG(Agent):
         size, where = len(virtual), {"generator": self._draws, "device": self.device}
         length = virtual.norm(dim=-1, keepdim=True) / virtual.shape[-1] ** 0.5  # (B, 1)
         virtual = virtual + self._noise_scale() * length * self._next_noise(size)  # (B, D)
-        epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
+        epsilon = 1.0 if self.is_warming_up else self.config.epsilon
         random_items = self._candidates[torch.randint(0, len(self._candidates), (size,), **where)]  # (B, D)
         return torch.where(torch.rand((size, 1), **where) < epsilon, random_items, virtual)  # (B, D)
 
@@ -148,6 +159,11 @@ class DDPG(Agent):
         if len(starting) == len(self._noise):
             renewed = torch.as_tensor(starting, device=self.device)[:, None]  # (B, 1)
             self._noise = torch.where(renewed, self._normal(len(starting)), self._noise)
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether items are still shown at random."""
+        return self._steps < self.config.warmup_steps
 
     def _noise_scale(self) -> float:
         config = self.config
@@ -182,8 +198,8 @@ class DDPG(Agent):
     def _learn(self) -> dict[str, Tensor]:
         config = self.config
         batch = self._buffer.sample(config.batch_size, self._draws, config.n_step, config.gamma)
-        histories = self.items(batch.observations, LOW_LEVEL)  # each (S, N, D)
-        target = self._target(self.items(batch.next_observations, LOW_LEVEL), batch.returns, batch.discounts)  # (S,)
+        histories = self.items(batch.observations, self._keys)  # each (S, N, D)
+        target = self._target(self.items(batch.next_observations, self._keys), batch.returns, batch.discounts)  # (S,)
 
         state = self.critic.encoder(histories)  # (S, hidden)
         q = self.critic.value(state, self.items.items(batch.items))  # (S,) of the real items (Eq. 17, 18)
