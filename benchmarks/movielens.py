@@ -22,6 +22,7 @@ from benchmarks import bounds
 from benchmarks.aggregate import About, write_results
 from benchmarks.bounds import BoundsConfig
 from benchmarks.bounds_table import bounds_path
+from benchmarks.commands import finish
 from benchmarks.pools import check_workers
 from benchmarks.records import finished_records, run_key, simulator_fingerprint
 from benchmarks.sweep import sweep
@@ -201,15 +202,7 @@ def run(config: PipelineConfig) -> None:
 def main() -> int:
     """Command line; returns the exit status."""
     config = tyro.cli(PipelineConfig, prog="python -m benchmarks.movielens")
-    try:
-        run(config)
-    except KeyboardInterrupt:
-        print("\nStopped. Finished stages are kept; the same command goes on from there.", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return finish(lambda: run(config), "Finished stages are")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from recsim_hrl_agents.registry import agent_names, load_agent, make_agent
 from torch import Tensor
 
 import recsim_hrl  # noqa: F401  registers the environments
+from benchmarks.commands import finish
 from benchmarks.jobs import Job, Workers, job_key, keep_jobs, parts_folder
 from benchmarks.pools import check_workers
 from benchmarks.records import package_versions, simulator_fingerprint
@@ -241,16 +242,7 @@ def _columns(path: Path) -> Iterator[dict[str, np.ndarray]]:
 def main() -> int:
     """Command line; returns the exit status."""
     config = tyro.cli(RolloutConfig, prog="python -m benchmarks.rollouts", description=__doc__)
-    try:
-        print(rollout(config).report())
-    except KeyboardInterrupt:
-        print("\nStopped. Finished shards are kept; the same command goes on from there.", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {config.out}")
-    return 0
+    return finish(lambda: f"{rollout(config).report()}\nwrote {config.out}", "Finished shards are")
 
 
 if __name__ == "__main__":

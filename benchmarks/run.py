@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.aggregate import About, write_results
+from benchmarks.commands import finish
 from benchmarks.pools import check_workers
 from benchmarks.records import finished_records, run_key, simulator_fingerprint
 from benchmarks.sweep import sweep
@@ -102,16 +103,13 @@ def main() -> int:
 
     config = tyro.cli(RunConfig, prog="python -m benchmarks.run")
     started = time.monotonic()
-    try:
-        print(run(config))
-    except KeyboardInterrupt:
-        print("\nStopped. Finished runs are kept; the same command goes on from there.", file=sys.stderr)
-        return 130
-    except (ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"\nWritten to {config.out / config.preset} in {time.monotonic() - started:.0f} s: rewards.png, tables.md")
-    return 0
+
+    def work() -> str:
+        tables = run(config)
+        took = f"{time.monotonic() - started:.0f} s"
+        return f"{tables}\n\nWritten to {config.out / config.preset} in {took}: rewards.png, tables.md"
+
+    return finish(work, "Finished runs are")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import tyro
 from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
+from benchmarks.commands import finish
 from benchmarks.jobs import Job, Workers, job_key, keep_jobs, parts_folder
 from benchmarks.records import package_versions, simulator_fingerprint
 from recsim_hrl.data.log import InteractionLog
@@ -101,18 +102,7 @@ def run(config: ValidityConfig) -> list[str]:
 def main() -> int:
     """Command line; returns the exit status."""
     config = tyro.cli(ValidityConfig, prog="python -m benchmarks.validity", description=__doc__)
-    try:
-        print("\n".join(run(config)))
-    except KeyboardInterrupt:
-        print(
-            "\nStopped. Policy values that were found are kept; the same command goes on from there.", file=sys.stderr
-        )
-        return 130
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {config.out / 'validity.md'}")
-    return 0
+    return finish(lambda: "\n".join([*run(config), f"wrote {config.out / 'validity.md'}"]), "Policy values found are")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from tests.benchmarks.waiting import is_running, wait_for
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'recsim-hrl[ray]'")
 
 ROOT = Path(__file__).parents[2]
+STOPPED = Path(__file__).with_name("stopped_sweep.py")
 
 
 @pytest.fixture(scope="module")
@@ -202,25 +202,9 @@ def test_shared_values_reach_every_job(running_ray):
 def test_a_killed_driver_loses_no_finished_run(running_ray, ray_folder, tmp_path, traces, make_run, ending):
     folder, own = tmp_path / "runs", ray_folder / ending.name
     own.mkdir()
-    script = tmp_path / "stopped.py"
-    script.write_text(
-        textwrap.dedent(f"""
-        import functools, pathlib, signal
-        from benchmarks.sweep import sweep
-        from benchmarks.tasks import Entry, Run, Task
-        from tests.benchmarks import fake_execute
-
-        if __name__ == "__main__":
-            # A shell's background jobs are born deaf to Ctrl-C, and so would be a test run started as one.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            task = Task("short", "Fake-v0", session_length=5, sessions=4)
-            runs = [(Run(task, Entry("fake", steps=100 - seed), seed), f"{{seed:016x}}") for seed in range(4)]
-            hang = functools.partial(fake_execute.hang_after, traces=pathlib.Path({str(traces)!r}), allowed=2)
-            sweep(runs, pathlib.Path({str(folder)!r}), hang, workers=2, ray="local")
-        """)
-    )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(own)}
-    process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL)
+    command = [sys.executable, str(STOPPED), str(folder), str(traces), "local"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     wait_for(lambda: times_done(traces) == {seed: 1 for seed in range(4)})
     assert processes_of(own)
     process.send_signal(ending)

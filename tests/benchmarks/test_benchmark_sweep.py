@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.benchmarks.waiting import is_running, wait_for
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+STOPPED = HERE / "stopped_sweep.py"
 
 
 @pytest.fixture
@@ -66,28 +66,9 @@ def test_a_failure_leaves_the_others_and_is_retried(tmp_path, fake, make_run):
 def test_a_sweep_that_is_stopped_goes_on_from_there(tmp_path, fake, make_run, ending):
     traces, folder = tmp_path / "traces", tmp_path / "runs"
     traces.mkdir()
-    script = tmp_path / "stopped.py"
-    script.write_text(
-        textwrap.dedent(f"""
-        import functools, pathlib, signal
-        import fake_execute
-        from benchmarks.sweep import sweep
-        from benchmarks.tasks import Entry, Run, Task
-
-        if __name__ == "__main__":
-            # A shell's background jobs are born deaf to Ctrl-C, and so would be a test run started as one.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            task = Task("short", "Fake-v0", session_length=5, sessions=4)
-            # The costliest runs come first: seeds 0 and 1 end, seeds 2 and 3 hang.
-            runs = [(Run(task, Entry("fake", steps=100 - seed), seed), f"{{seed:016x}}") for seed in range(4)]
-            hang = functools.partial(fake_execute.hang_after, traces=pathlib.Path({str(traces)!r}), allowed=2)
-            sweep(runs, pathlib.Path({str(folder)!r}), hang, workers=2)
-        """)
-    )
-    paths = os.pathsep.join([str(HERE), str(ROOT)])
-    process = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, str(STOPPED), str(folder), str(traces)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: times_done(traces) == {f"fake-{seed}": 1 for seed in range(4)})
     workers = [int(path.read_text()) for path in traces.iterdir()]
     process.send_signal(ending)
