@@ -209,6 +209,15 @@ class GoalCritics(nn.Module):
         return self.value(self.encoder(histories), goals)
 
 
+def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, largest_norm: float) -> None:
+    """One step of ``network`` down the gradient of ``loss``, which is clipped to ``largest_norm``."""
+    parameters = list(network.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    nn.utils.clip_grad_norm_(parameters, largest_norm, foreach=True)
+    optimizer.step()
+
+
 @torch.no_grad()
 def soft_update(target: nn.Module, source: nn.Module, tau: float) -> None:
     """target <- tau source + (1 - tau) target (MaHRL Algorithm 1, lines 29 and 30)."""

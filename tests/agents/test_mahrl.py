@@ -124,6 +124,17 @@ def test_sessions_of_different_ends_keep_their_own_periods(circle):
     np.testing.assert_array_equal(np.flatnonzero(changes[:, 1]) + 1, [3])
 
 
+def test_sessions_that_are_judged_teach_nothing(circle):
+    env = circle(4, length=3)
+    agent = make_agent("mahrl", env, c=2, M=1, **SMALL)
+    train(agent, env, 4 * 8)
+    held = agent.high._filled
+    evaluate(agent, env, 8)
+    assert agent.high._filled == held
+    train(agent, env, 4 * 3)
+    assert agent.high._filled == held + 2 * 4  # the period of two steps, and that of one
+
+
 def test_realised_goals_are_the_mean_of_what_was_shown(circle):
     env = circle(3, length=4, history=2)
     agent = make_agent("mahrl", env, c=4, M=2, **SMALL)

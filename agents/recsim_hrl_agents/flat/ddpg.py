@@ -15,7 +15,7 @@ from torch import Tensor
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import Market
-from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, soft_update
+from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, descend, soft_update
 
 GOAL = "goal"
 """Observation (B, D) of the goal that a high level has set, if there is one."""
@@ -233,12 +233,7 @@ class DDPG(Agent):
         return returns + discounts * value
 
     def _descend(self, optimizer: torch.optim.Optimizer, network: torch.nn.Module, loss: Tensor) -> None:
-        parameters = list(network.parameters())
-        gradients = torch.autograd.grad(loss, parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm, foreach=True)
-        optimizer.step()
+        descend(optimizer, network, loss, self.config.max_gradient_norm)
 
     def _seen_by_critic(self, virtual: Tensor) -> Tensor:
         if not self.config.rescale_virtual:

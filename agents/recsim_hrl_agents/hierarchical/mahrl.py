@@ -18,7 +18,7 @@ from recsim_hrl.wrappers.goals import active_goal, assign_rewards, check_beta, c
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions
 from recsim_hrl_agents.flat.ddpg import DDPG, GOAL, DDPGConfig
 from recsim_hrl_agents.market import Market
-from recsim_hrl_agents.networks import GoalActor, GoalCritics, ItemTable, StateEncoder, soft_update
+from recsim_hrl_agents.networks import GoalActor, GoalCritics, ItemTable, StateEncoder, descend, soft_update
 
 
 @dataclass(frozen=True)
@@ -186,13 +186,13 @@ class HighLevel:
         state = self.critic.encoder(seen)  # (S, hidden)
         q = self.critic.value(state, batch["goals"])  # (S, M)
         loss = (batch["started"] * (q - target).square()).sum() / batch["started"].sum()
-        _descend(self._critic_optimizer, self.critic, loss, config.max_gradient_norm)
+        descend(self._critic_optimizer, self.critic, loss, config.max_gradient_norm)
         if config.search:
             soft_update(self.target_critic, self.critic, config.tau)
             return {"high_q": q.detach().mean(), "high_critic_loss": loss.detach(), "high_target": target.mean()}
         goals = self.actor(seen)  # (S, M, D)
         actor_q = self.critic.value(state.detach(), self.at_item_length(goals))  # (S, M)
-        _descend(self._actor_optimizer, self.actor, -actor_q.sum(-1).mean(), config.max_gradient_norm)
+        descend(self._actor_optimizer, self.actor, -actor_q.sum(-1).mean(), config.max_gradient_norm)
         soft_update(self.target_actor, self.actor, config.tau)
         soft_update(self.target_critic, self.critic, config.tau)
         saturated = (goals.detach().abs() > 0.99 * self.actor.bound).float().mean()
@@ -203,14 +203,6 @@ class HighLevel:
             "high_target": target.mean(),
             "high_saturation": saturated,
         }
-
-
-def _descend(optimizer: torch.optim.Optimizer, network: torch.nn.Module, loss: Tensor, norm: float) -> None:
-    parameters = list(network.parameters())
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        parameter.grad = gradient
-    torch.nn.utils.clip_grad_norm_(parameters, norm, foreach=True)
-    optimizer.step()
 
 
 class MaHRL(Agent):
@@ -255,6 +247,8 @@ class MaHRL(Agent):
     def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """See :meth:`Agent.act`; new goals where a period is over (Algorithm 1, lines 9 to 14)."""
         self._fit_batch(len(next(iter(observations.values()))))
+        if not explore:
+            self._last = None  # nobody learns from a session that is only judged
         self._due |= self._position >= self.config.c
         self._renew(self._due, observations, explore)
         self._due[:] = False
