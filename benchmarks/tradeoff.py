@@ -91,34 +91,31 @@ def time_steps(config: TradeoffConfig, widths: list[int]) -> dict[int, list[floa
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Errors of policy values and the time of a step, against the width."""
-    width, lasted = ([float(row[name]) for row in rows] for name in ("width", "ns_per_user_step"))
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for name, label, colour in (
-        ("error_short", "50 items, mean error (target 5%)", BLUE),
-        ("error_long", "200 items, mean error (target 10%)", ORANGE),
-        ("worst", "worst error (target 25%)", VERMILION),
+    """Errors of policy values, and below them the time of a step, against the width."""
+    places, names = range(len(rows)), [row["width"] for row in rows]
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    errors, times = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    for name, label, limit, colour in (
+        ("worst", "largest (target 25%)", 25, VERMILION),
+        ("error_long", "mean, long sessions (target 10%)", 10, ORANGE),
+        ("error_short", "mean, short sessions (target 5%)", 5, BLUE),
     ):
-        axes.plot(lasted, [100 * float(row[name]) for row in rows], "o-", color=colour, label=label)
-    for limit, colour in ((5, BLUE), (10, ORANGE), (25, VERMILION)):
-        axes.axhline(limit, color=colour, linestyle=":", linewidth=1)
-    for x, one, row in zip(lasted, width, rows, strict=True):
-        valid = row["met"] == row["targets"]
-        axes.annotate(
-            f"width {one:.0f}\n{'valid' if valid else 'not valid'}",
-            (x, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=INK,
-        )
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("nanoseconds per user-step, one thread")
-    axes.set_ylabel("error of policy values in %")
-    axes.legend(frameon=False, fontsize=8)
+        errors.plot(places, [100 * float(row[name]) for row in rows], "o-", color=colour, label=label)
+        errors.axhline(limit, color=colour, linestyle=":", linewidth=1)
+    errors.set_ylim(bottom=0)
+    errors.set_ylabel("error of policy values in %")
+    errors.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1.0, 0.94))
+    middle, low, high = ([float(row[name]) for row in rows] for name in ("ns_per_user_step", "ns_low", "ns_high"))
+    ends = [
+        [m - end for m, end in zip(middle, low, strict=True)],
+        [end - m for m, end in zip(middle, high, strict=True)],
+    ]
+    times.errorbar(places, middle, ends, fmt="o", color=INK, capsize=3)
+    times.set_ylim(bottom=0)
+    times.set_ylabel("ns per user-step")
+    verdicts = ["valid" if row["met"] == row["targets"] else "not valid" for row in rows]
+    times.set_xticks(places, [f"{name}\n{verdict}" for name, verdict in zip(names, verdicts, strict=True)])
+    times.set_xlabel("width of the response model's layers")
     save(figure, path)
 
 
