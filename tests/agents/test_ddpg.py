@@ -143,8 +143,24 @@ def test_embedding_and_item_id_observations_learn_the_same(session_env):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("gamma", 1.5), ("hidden", 0), ("actor_learning_rate", 0.0), ("noise", -1.0), ("noise_correlation", 1.0)],
+    [
+        ("gamma", 1.5),
+        ("hidden", 0),
+        ("from_goal", True),
+        ("actor_learning_rate", 0.0),
+        ("noise", -1.0),
+        ("noise_correlation", 1.0),
+    ],
 )
 def test_bad_settings(circle, setting, value):
     with pytest.raises(ValueError, match=f"DDPGConfig {setting}: got {value}, allowed"):
         make_agent("ddpg", circle(2), **{setting: value})
+
+
+def test_reads_the_histories_that_it_is_told_to(circle):
+    env = circle(2)
+    agent = make_agent("ddpg", env, histories=("clicked",), **SMALL)
+    assert list(agent.actor.encoder.readers) == ["clicked"]
+    train(agent, env, 8)
+    with pytest.raises(ValueError, match="DDPGConfig histories: got"):
+        make_agent("ddpg", env, histories=("seen",))

@@ -242,7 +242,15 @@ def test_the_same_from_tensors_as_from_arrays(session_env, simulator):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("guide", "nothing"), ("M", 11), ("beta", 2.0), ("alpha", -1.0), ("high_gamma", 1.5)]
+    ("setting", "value"),
+    [
+        ("guide", "nothing"),
+        ("M", 11),
+        ("beta", 2.0),
+        ("alpha", -1.0),
+        ("high_gamma", 1.5),
+        ("high_histories", ("seen",)),
+    ],
 )
 def test_bad_settings(circle, setting, value):
     with pytest.raises(ValueError, match=f"{setting}"):

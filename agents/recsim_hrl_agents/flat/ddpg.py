@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
-from recsim_hrl_agents.market import Market
+from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, descend, soft_update
 
 GOAL = "goal"
@@ -88,6 +88,8 @@ class DDPGConfig:
         for name in ("gamma", "tau", "epsilon"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 to 1")
+        if not self.histories or not set(self.histories) <= set(HISTORIES):
+            raise ValueError(f"DDPGConfig histories: got {self.histories}, allowed one or more of {HISTORIES}")
         if not 0 <= self.noise_correlation < 1:
             raise ValueError(f"DDPGConfig noise_correlation: got {self.noise_correlation}, allowed 0 to below 1")
         for name in ("noise", "final_noise", "noise_steps", "warmup_steps"):
@@ -108,6 +110,8 @@ class DDPG(Agent):
     ) -> None:
         super().__init__(market, config or DDPGConfig(), seed)
         config, self.device = self.config, torch.device(device)
+        if config.from_goal and not config.sees_goal:
+            raise ValueError("DDPGConfig from_goal: got True, allowed only with sees_goal=True; set both")
         self._draws = torch.Generator(self.device).manual_seed(seed)
         self._keys = (*config.histories, *((GOAL,) if config.sees_goal else ()))
         self.items = ItemTable(market.item_embeddings, market.observation).to(self.device)

@@ -17,7 +17,7 @@ from torch import Tensor
 from recsim_hrl.wrappers.goals import active_goal, assign_rewards, check_beta, check_period
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions
 from recsim_hrl_agents.flat.ddpg import DDPG, GOAL, DDPGConfig
-from recsim_hrl_agents.market import Market
+from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import GoalActor, GoalCritics, ItemTable, StateEncoder, descend, soft_update
 
 
@@ -39,7 +39,7 @@ class MaHRLConfig(DDPGConfig):
     """What a goal earns of the rewards under the goals before it (Eq. 13): 0 nothing, 1 all."""
     guide: Literal["reward", "state", "both"] = "both"
     """How a goal reaches the low level: by the internal reward alone (Eq. 6-8 and 10), as a part of its state alone
-    (HRL-S), or both (the policy S^L x G -> A of section 2.1)."""
+    (HRL-S), or both (the policy S^L x G -> A of section 2.1). This decides ``sees_goal``."""
     high_histories: tuple[str, ...] = ("clicked", "ordered")
     """Histories that make up the high level's state (Eq. 3)."""
     high_gamma: float = 0.95
@@ -69,6 +69,8 @@ class MaHRLConfig(DDPGConfig):
             raise ValueError(f"MaHRLConfig guide: got {self.guide!r}, allowed 'reward', 'state' or 'both'")
         if self.from_goal and self.guide == "reward":
             raise ValueError("MaHRLConfig from_goal: got True with guide 'reward', allowed with 'state' or 'both'")
+        if not self.high_histories or not set(self.high_histories) <= set(HISTORIES):
+            raise ValueError(f"MaHRLConfig high_histories: got {self.high_histories}, allowed some of {HISTORIES}")
         for name in ("high_batch_size", "high_buffer_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"MaHRLConfig {name}: got {getattr(self, name)}, allowed 1 or more")
@@ -87,7 +89,7 @@ class MaHRLConfig(DDPGConfig):
         return DDPGConfig(**own | {"sees_goal": self.guide != "reward"})
 
 
-class HighLevel:
+class HighLevelAgent:
     """The high-level agent: M actors on a shared encoder, M critics on another, target networks, replay memory."""
 
     def __init__(self, market: Market, config: MaHRLConfig, seed: int, device: torch.device) -> None:
@@ -219,7 +221,7 @@ class MaHRL(Agent):
         super().__init__(market, config or MaHRLConfig(), seed)
         self.device = torch.device(device)
         self.low = DDPG(market, self.config.low_level(), seed, self.device)
-        self.high = HighLevel(market, self.config, seed + 1, self.device)
+        self.high = HighLevelAgent(market, self.config, seed + 1, self.device)
         self._due = np.zeros(0, bool)  # (B,) who gets new goals before the next step
 
     def _fit_batch(self, size: int) -> None:
