@@ -28,7 +28,7 @@ class RecSessionTensorEnv(VectorOffer, VectorEnv):
     responses and observations. ``step`` takes a tensor (or an array) and gives tensors: observations, rewards
     (float32), ``terminated`` and ``truncated``. As everyone is at the same step, all sessions end together, and new
     ones follow in the same step (``AutoresetMode.SAME_STEP``): ``info["final_obs"]`` then holds the last observations
-    of all users in one batch.
+    of all users in one batch, and ``info["session"]`` the totals of their sessions.
 
     A device is never asked whether an action was valid, which would stall it: an action outside its space is brought
     inside, and the step in which the session ends raises the ``ValueError``. :meth:`check` asks at once.
