@@ -194,6 +194,25 @@ def test_the_high_target_is_what_was_earned_plus_the_discounted_value_of_the_nex
     assert metrics["high_critic_loss"].item() == pytest.approx(loss.item(), rel=1e-4)
 
 
+def test_goals_follow_the_chain_rule_through_their_critics(circle):
+    env = circle(4, length=4, history=2)
+    settings = {"high_learning_rate": 1e-12, "high_batch_size": 64, "max_gradient_norm": 1e9}
+    agent = make_agent("mahrl", env, c=2, M=2, **SMALL | settings)
+    train(agent, env, 4 * 8)
+    high, draws = agent.high, agent.high._draws.get_state()
+    rows = torch.randint(0, high._filled, (64,), generator=high._draws)
+    high._draws.set_state(draws)
+    keys = ("clicked", "ordered")
+    seen = high.items({key: high._memory[f"seen/{key}"][rows] for key in keys}, keys)
+    goals, parameters = high.actor(seen), list(high.actor.parameters())
+    (slopes,) = torch.autograd.grad(high.critic(seen, high.at_item_length(goals)).sum(), goals)  # (S, M, D)
+    expected = torch.autograd.grad(goals, parameters, -slopes / 64)  # Eq. 16, downhill
+    high.learn()
+    assert sum(one.abs().sum() for one in expected) > 0
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-4)
+
+
 def test_high_values_of_a_market_of_one_item(one_item):
     # Every step pays 1 and a period has 2, so Q = 2 / (1 - 0.5) = 4 under the one goal there is, whatever it is.
     env = one_item(32, length=4)
