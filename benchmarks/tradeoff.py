@@ -4,7 +4,6 @@ Response models of several widths are fitted to the same log and judged as every
 them are timed in turns, in the same compiled step. What is there is kept, so a run that was stopped goes on.
 """
 
-import csv
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks.aggregate import write_csv, write_text
+from benchmarks.aggregate import read_csv, write_csv, write_text
 from benchmarks.figures import BLUE, INK, ORANGE, VERMILION, save
 from benchmarks.floors import count, stages
 from benchmarks.throughput import machine
@@ -40,7 +39,7 @@ class TradeoffConfig:
     """Log of other sessions, of the same synthetic market, to judge on."""
     out: Path = Path("runs/tradeoff")
     """Folder of the table, the figure and the fitted simulators."""
-    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    widths: tuple[int, ...] = (16, 32, 64, 96)
     """Of the two hidden layers."""
     processes: int = 2
     """Processes that share a fit."""
@@ -56,7 +55,7 @@ class TradeoffConfig:
     """Of the comparison of policy values, in short and in long sessions."""
 
 
-def judge(config: TradeoffConfig, width: int) -> list[object]:
+def judge(config: TradeoffConfig, width: int) -> list[str]:
     """Fit and judge one width."""
     folder = config.out / "simulators" / f"width_{width}"
     if not (folder / "simulator.json").exists():
@@ -72,7 +71,7 @@ def judge(config: TradeoffConfig, width: int) -> list[object]:
     ]
     met = sum(target.is_met for target in found.targets)
     operations = count(_core(config, width)).operations
-    return [width, operations, *(f"{number:.4g}" for number in numbers), met, len(found.targets)]
+    return [str(width), str(operations), *(f"{number:.4g}" for number in numbers), str(met), str(len(found.targets))]
 
 
 def _core(config: TradeoffConfig, width: int) -> SessionCore:
@@ -125,31 +124,21 @@ def to_text(rows: list[Row]) -> str:
     lines = [f"| {' | '.join(names)} | worst | targets met |", "|" + "---:|" * 8]
     for row in rows:
         errors = " | ".join(f"{float(row[name]):.1%}" for name in ("gap_closed", "error_short", "error_long", "worst"))
-        lasted, met = (
-            f"{row['ns_per_user_step']} ({row['ns_low']}–{row['ns_high']})",
-            f"{row['met']} of {row['targets']}",
-        )
+        lasted = f"{row['ns_per_user_step']} ({row['ns_low']}–{row['ns_high']})"
+        met = f"{row['met']} of {row['targets']}"
         lines.append(f"| {row['width']} | {int(row['operations']):,} | {lasted} | {errors} | {met} |")
     return "\n".join(lines)
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of a table that may not be there yet."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
 
 
 def main(config: TradeoffConfig) -> None:
     """Judge the widths that are missing, time all of them, then write the table and the figure."""
     path = config.out / "judged.csv"
+    judged = read_csv(path) if path.exists() else []
     for width in config.widths:
-        judged = read(path)
-        if str(width) not in {row["width"] for row in judged}:
-            rows = [[row[name] for name in JUDGED] for row in judged] + [judge(config, width)]
-            write_csv(path, JUDGED, sorted(rows, key=lambda row: int(row[0])))
-    rows = [row for row in read(path) if int(row["width"]) in config.widths]
+        if str(width) not in {row[0] for row in judged}:
+            judged = sorted([*judged, judge(config, width)], key=lambda row: int(row[0]))
+            write_csv(path, JUDGED, judged)
+    rows = [dict(zip(JUDGED, row, strict=True)) for row in judged if int(row[0]) in config.widths]
     lasted = time_steps(config, [int(row["width"]) for row in rows])
     for row in rows:
         turns = lasted[int(row["width"])]

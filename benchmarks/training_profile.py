@@ -84,8 +84,8 @@ def profile(config: ProfileConfig) -> dict[str, float]:
         env: VectorEnv = RecSessionVectorEnv(config.users, observation="item_ids")
     else:
         env = RecSessionTensorEnv(config.users, config.device, observation="item_ids")
-    on_cuda = torch.device(config.device or "cpu").type == "cuda"
-    agent, watch = make_agent(config.agent, env, config.seed), Stopwatch(*[torch.cuda.synchronize] * on_cuda)
+    agent = make_agent(config.agent, env, config.seed)
+    watch = Stopwatch(torch.cuda.synchronize) if torch.device(config.device or "cpu").type == "cuda" else Stopwatch()
     env.reset(seed=config.seed)
     env.step(env.action_space.sample())  # compiled before the watch starts
     parts = [

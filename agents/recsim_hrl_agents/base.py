@@ -80,7 +80,7 @@ class Agent(ABC):
             observations are.
         """
 
-    def begin(self, starting: Array, seeds: np.ndarray | None = None) -> None:
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Told before the first step of sessions, for agents that remember something within a session.
 
         Args:

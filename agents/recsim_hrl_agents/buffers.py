@@ -1,12 +1,13 @@
-"""A preallocated replay buffer that keeps each sub-environment's steps in order, for n-step returns.
+"""Preallocated replay memories: one that keeps each sub-environment's steps in order, for n-step returns, and a ring.
 
-It lives on the agent's device, and neither adding nor sampling asks the device for a number. With item-id observations
+They live on the agent's device, and neither adding nor sampling asks the device for a number. With item-id observations
 a window costs 4 bytes an item, with embeddings 4 * D: prefer the former (50 times less for 50-dimensional items);
 networks look embeddings up when they need them.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,7 +74,7 @@ class ReplayBuffer:
         self._next = (self._next + 1) % self._rows
         self._filled = min(self._filled + 1, self._rows)
 
-    def cut(self, starting: Array) -> None:
+    def cut(self, starting: np.ndarray) -> None:
         """Let no return run from the latest step on into the session that starts now, where ``starting`` (B,)."""
         if self._filled and len(starting) == self._columns["ended"].shape[1]:
             self._columns["ended"][(self._next - 1) % self._rows] |= torch.as_tensor(starting, device=self._device)
@@ -104,9 +105,46 @@ class ReplayBuffer:
     def _allocate(self, values: dict[str, Array]) -> None:
         self._rows = max(1, self._capacity // len(values["rewards"]))
         for name, value in values.items():
-            like = torch.as_tensor(value)
-            kind = _NARROW.get(like.dtype, like.dtype)
-            self._columns[name] = torch.zeros((self._rows, *like.shape), dtype=kind, device=self._device)
+            self._columns[name] = _column(self._rows, torch.as_tensor(value), self._device)
+
+
+class Ring:
+    """The latest ``capacity`` rows of named columns, which come many at a time.
+
+    Args:
+        capacity: Rows kept; as many as come at first, if those are more.
+        device: Where they are kept.
+    """
+
+    def __init__(self, capacity: int, device: torch.device) -> None:
+        self._capacity, self._device = capacity, device
+        self.columns: dict[str, Tensor] = {}
+        self._next = self._filled = 0
+
+    def __len__(self) -> int:
+        """Rows held."""
+        return self._filled
+
+    def add(self, values: dict[str, Tensor], size: int) -> None:
+        """Append ``size`` rows of every column."""
+        if not self.columns:
+            self._capacity = max(self._capacity, size)
+            self.columns = {name: _column(self._capacity, value[0], self._device) for name, value in values.items()}
+        rows = torch.as_tensor((self._next + np.arange(size)) % self._capacity, device=self._device)
+        for name, value in values.items():
+            self.columns[name][rows] = value.to(self.columns[name].dtype)
+        self._next = (self._next + size) % self._capacity
+        self._filled = min(self._filled + size, self._capacity)
+
+    def sample(self, size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """``size`` rows drawn uniformly with replacement."""
+        rows = torch.randint(0, self._filled, (size,), generator=generator, device=self._device)
+        return {name: values[rows] for name, values in self.columns.items()}
+
+
+def _column(rows: int, one: Tensor, device: torch.device) -> Tensor:
+    """Room for ``rows`` values like ``one``."""
+    return torch.zeros((rows, *one.shape), dtype=_NARROW.get(one.dtype, one.dtype), device=device)
 
 
 _NARROW = {torch.int64: torch.int32, torch.float64: torch.float32}

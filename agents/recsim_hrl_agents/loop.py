@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recsim_hrl.wrappers.infos import final_observations, require_same_step, step_values
 from recsim_hrl_agents.base import Agent, Array, Transitions
+from recsim_hrl_agents.market import device_of
 
 Record = dict[str, float]
 """A point of a learning curve: ``env_steps``, mean rewards of the sessions that ended since the last, metrics."""
@@ -107,29 +108,15 @@ def train(
     Returns:
         The learning curve. Its rewards are those of exploring sessions, below what :func:`evaluate` measures.
     """
-    if steps < 1:
-        raise ValueError(f"train steps: got {steps}, allowed 1 or more environment steps")
-    if agent.learns_from != "environment":
-        raise ValueError(
-            f"train: got agent {agent.name}, which learns from {agent.learns_from}, allowed are agents that learn from "
-            "the environment; evaluate it, or call its fit(log)"
-        )
-    require_same_step(env)
-    on_tensors = hasattr(env.unwrapped, "device")
-    if on_tensors and not agent.takes_tensors:
-        raise ValueError(
-            f"train: got an environment that gives tensors and agent {agent.name}, which takes arrays; allowed is e.g. "
-            "agent ddpg, or the same task with gym.make_vec"
-        )
+    _check_training(agent, env, steps)
     curve = Curve(record_every, progress)
     if hasattr(agent, "learn"):  # stable-baselines3 brings its own loop
         agent.learn(env, steps, seed, curve)
         return curve.records
     totals = SessionTotals(env.num_envs)
     observations, _ = env.reset(seed=seed)
-    everyone = np.ones(env.num_envs, bool)
-    agent.begin(everyone)
-    env_steps = 0
+    agent.begin(np.ones(env.num_envs, bool))
+    on_tensors, env_steps = device_of(env) is not None, 0
     while env_steps < steps:
         actions = agent.act(observations, explore=True)
         next_observations, rewards, terminated, truncated, infos = env.step(actions)
@@ -145,15 +132,31 @@ def train(
         )
         metrics = agent.update(transitions)
         observations = next_observations
-        if on_tensors:  # all sessions end together; asking whether any did would stall the device
-            if "final_obs" in infos:
-                agent.begin(everyone)
-        elif ended.any():
-            agent.begin(ended)
+        # On tensors all sessions end together, and asking whether any did would stall the device.
+        starting = np.full(env.num_envs, "final_obs" in infos) if on_tensors else ended
+        if starting.any():
+            agent.begin(starting)
         env_steps += env.num_envs
         curve.add(env_steps, totals.add(rewards, infos, ended), metrics)
     curve.finish(env_steps)
     return curve.records
+
+
+def _check_training(agent: Agent, env: VectorEnv, steps: int) -> None:
+    """Refuse what :func:`train` cannot do."""
+    if steps < 1:
+        raise ValueError(f"train steps: got {steps}, allowed 1 or more environment steps")
+    if agent.learns_from != "environment":
+        raise ValueError(
+            f"train: got agent {agent.name}, which learns from {agent.learns_from}, allowed are agents that learn from "
+            "the environment; evaluate it, or call its fit(log)"
+        )
+    require_same_step(env)
+    if device_of(env) is not None and not agent.takes_tensors:
+        raise ValueError(
+            f"train: got an environment that gives tensors and agent {agent.name}, which takes arrays; allowed is e.g. "
+            "agent ddpg, or the same task with gym.make_vec"
+        )
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def evaluate(agent: Agent, env: VectorEnv, sessions: int, seed: int = 0) -> Eval
     if sessions < 1:
         raise ValueError(f"evaluate sessions: got {sessions}, allowed 1 or more")
     require_same_step(env)
-    if hasattr(env.unwrapped, "device"):
+    if device_of(env) is not None:
         raise ValueError(
             "evaluate: got an environment that gives tensors, allowed are those that give arrays; make the same task "
             "with gym.make_vec(..., vectorization_mode='vector_entry_point'), whose sessions are equal"

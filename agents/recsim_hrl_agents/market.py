@@ -82,6 +82,11 @@ class Market:
         return choices if self.action == "item" else self.candidate_embeddings[choices]
 
 
+def device_of(env: Any) -> Any:
+    """Where an environment gives tensors and takes them; None, if it is one of arrays or a :class:`Market`."""
+    return getattr(getattr(env, "unwrapped", None), "device", None)
+
+
 def _attribute(env: Any, name: str) -> Any:
     """An attribute of the innermost environment; vector environments made of single ones are asked through ``call``."""
     inner = env.unwrapped

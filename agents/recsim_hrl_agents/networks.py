@@ -194,28 +194,20 @@ class GoalCritics(nn.Module):
 
     def value(self, state: Tensor, goals: Tensor) -> Tensor:
         """q (B, M) of goals (B, M, D) in encoded states (B, hidden)."""
-        layers = zip(self.from_state, self.from_goal, self.heads, goals.unbind(1), strict=True)
-        q = torch.cat([head(torch.relu(s(state) + g(goal))) for s, g, head, goal in layers], -1)  # (B, M)
+        q = torch.stack([self._q(m, state, goal) for m, goal in enumerate(goals.unbind(1))], 1)  # (B, M)
         return torch.relu(q) if self.relu_output else q
 
     def values(self, state: Tensor, goals: Tensor) -> Tensor:
         """q (B, M, K) of the same K goals (K, D) under each critic, in encoded states (B, hidden)."""
-        layers = zip(self.from_state, self.from_goal, self.heads, strict=True)
-        q = [head(torch.relu(s(state)[:, None] + g(goals))).squeeze(-1) for s, g, head in layers]  # (B, K) each
-        return torch.stack(q, 1)
+        return torch.stack([self._q(m, state[:, None], goals) for m in range(len(self.heads))], 1)
+
+    def _q(self, m: int, state: Tensor, goals: Tensor) -> Tensor:
+        """q (...) of goals (..., D) under critic ``m``, in states (..., hidden)."""
+        return self.heads[m](torch.relu(self.from_state[m](state) + self.from_goal[m](goals))).squeeze(-1)
 
     def forward(self, histories: Histories, goals: Tensor) -> Tensor:
         """q (B, M) of goals (B, M, D)."""
         return self.value(self.encoder(histories), goals)
-
-
-def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, largest_norm: float) -> None:
-    """One step of ``network`` down the gradient of ``loss``, which is clipped to ``largest_norm``."""
-    parameters = list(network.parameters())
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        parameter.grad = gradient
-    nn.utils.clip_grad_norm_(parameters, largest_norm, foreach=True)
-    optimizer.step()
 
 
 @torch.no_grad()

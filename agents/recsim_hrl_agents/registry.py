@@ -9,7 +9,7 @@ import torch
 
 from recsim_hrl_agents import storage
 from recsim_hrl_agents.base import Agent
-from recsim_hrl_agents.market import Market
+from recsim_hrl_agents.market import Market, device_of
 
 _AGENTS = {
     "random": "recsim_hrl_agents.baselines.random:RandomAgent",
@@ -54,7 +54,7 @@ def make_agent(name: str, env: Any, seed: int = 0, device: torch.device | str | 
     market = env if isinstance(env, Market) else Market.of(env)
     config = kind.config_class(**overrides)
     if kind.takes_tensors:
-        return kind(market, config, seed, device or getattr(getattr(env, "unwrapped", None), "device", "cpu"))
+        return kind(market, config, seed, device or device_of(env) or "cpu")
     if device is not None and torch.device(device).type != "cpu":
         raise ValueError(f"agent {name}: got device {device}, allowed cpu, as it computes on arrays; leave device out")
     return kind(market, config, seed)

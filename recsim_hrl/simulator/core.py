@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -360,10 +360,24 @@ class SessionCore:
         self._play(state, chosen, response, _NO_PROBS, moves=True)
         return Outcome(self.candidates.take(chosen), response, self.rewards.take(response))
 
-    def reward_parts(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Rewards (B,) that ``counts`` (B, R) of responses add up to: in total, from clicks and from orders."""
-        paid = counts * self.rewards  # (B, R)
-        return {"total_reward": paid.sum(-1), "click_reward": paid[:, CLICK], "order_reward": paid[:, ORDER]}
+
+def session_totals(counts: Any, rewards: Any, length: Any) -> dict[str, Any]:
+    """What sessions brought so far, (B,) each, as arrays or as tensors.
+
+    Args:
+        counts: (B, R) responses.
+        rewards: (R,) of each response.
+        length: (B,) items shown.
+    """
+    paid = counts * rewards  # (B, R)
+    return {
+        "total_reward": paid.sum(-1),
+        "click_reward": paid[:, CLICK],
+        "order_reward": paid[:, ORDER],
+        "clicks": counts[:, CLICK],
+        "orders": counts[:, ORDER],
+        "length": length,
+    }
 
 
 def _restocked(

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from recsim_hrl import random
-from recsim_hrl.simulator.core import SessionCore
+from recsim_hrl.simulator.core import SessionCore, session_totals
 from recsim_hrl.simulator.kernels import NOISE_STREAM, RESPONSE_STREAM, USER_STREAM
 from recsim_hrl.simulator.nearest import COSINE_GRID, ROUNDING
 from recsim_hrl.simulator.weights import PROBABILITY_GRID
-from recsim_hrl.types import CLICK, ORDER, R
+from recsim_hrl.types import R
 
 _COSINES = 1 << 26
 """Cosines held at once: half a gigabyte of float64."""
@@ -156,16 +156,8 @@ class TensorCore:
         return self._items[chosen]
 
     def session(self) -> dict[str, Tensor]:
-        """Totals (B,) of the sessions so far; see :meth:`recsim_hrl.vector.shell.SessionBatch.session_info`."""
-        paid = self.responses * self._rewards  # (B, R)
-        return {
-            "total_reward": paid.sum(1),
-            "click_reward": paid[:, CLICK],
-            "order_reward": paid[:, ORDER],
-            "clicks": self.responses[:, CLICK],
-            "orders": self.responses[:, ORDER],
-            "length": torch.full_like(self.seed, self.step),
-        }
+        """Totals (B,) of the sessions so far."""
+        return session_totals(self.responses, self._rewards, torch.full_like(self.seed, self.step))
 
     def reward(self, response: Tensor) -> Tensor:
         """(B,) float32 of ``response`` (B,)."""

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Space
 from gymnasium.vector.utils import batch_space
 
 from recsim_hrl.render import Impression
-from recsim_hrl.simulator.core import HISTORIES, Outcome, SessionConfig, SessionCore
+from recsim_hrl.simulator.core import HISTORIES, Outcome, SessionConfig, SessionCore, session_totals
 from recsim_hrl.simulator.folder import SimulatorData, load_data
 from recsim_hrl.simulator.tables import SessionState
 from recsim_hrl.types import CLICK, ORDER, Catalogue, R
@@ -162,12 +162,7 @@ class SessionBatch:
     def session_info(self) -> Arrays:
         """Totals of the sessions so far, as arrays (B,)."""
         state = self._running()
-        counts = state.responses.copy()
-        return self.core.reward_parts(counts) | {
-            "clicks": counts[:, CLICK],
-            "orders": counts[:, ORDER],
-            "length": state.step.copy(),
-        }
+        return session_totals(state.responses.copy(), self.core.rewards, state.step.copy())
 
     def observe(self) -> Arrays | np.ndarray:
         """Observations of all users."""

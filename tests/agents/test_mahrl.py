@@ -78,7 +78,7 @@ def test_goals_earn_the_rewards_of_their_sub_period_and_of_those_before(circle, 
     rewards = torch.tensor([[1.0, 2.0, 4.0, 8.0], [1.0, 2.0, 0.0, 0.0]])
     left = torch.tensor([False, True])
     agent.high.store(seen, torch.ones((2, 2, 2)), rewards, np.array([4, 2]), seen, left)
-    memory = {name: values[:2].numpy() for name, values in agent.high._memory.items()}
+    memory = {name: values[:2].numpy() for name, values in agent.high.memory.columns.items()}
     np.testing.assert_allclose(memory["rewards"][0], earned)  # Eq. 12, 13
     assert memory["rewards"][1][0] == 3.0
     np.testing.assert_array_equal(memory["started"], [[1, 1], [1, 0]])  # the user left before the second goal
@@ -128,11 +128,11 @@ def test_sessions_that_are_judged_teach_nothing(circle):
     env = circle(4, length=3)
     agent = make_agent("mahrl", env, c=2, M=1, **SMALL)
     train(agent, env, 4 * 8)
-    held = agent.high._filled
+    held = len(agent.high.memory)
     evaluate(agent, env, 8)
-    assert agent.high._filled == held
+    assert len(agent.high.memory) == held
     train(agent, env, 4 * 3)
-    assert agent.high._filled == held + 2 * 4  # the period of two steps, and that of one
+    assert len(agent.high.memory) == held + 2 * 4  # the period of two steps, and that of one
 
 
 def test_realised_goals_are_the_mean_of_what_was_shown(circle):
@@ -180,9 +180,9 @@ def test_the_high_target_is_what_was_earned_plus_the_discounted_value_of_the_nex
     value = type(high.critic).value
     high.critic.value = lambda state, goals: asked.append(value(high.critic, state, goals)) or asked[-1]
     draws = high._draws.get_state()
-    rows = torch.randint(0, high._filled, (64,), generator=high._draws)
+    rows = torch.randint(0, len(high.memory), (64,), generator=high._draws)
     high._draws.set_state(draws)
-    batch = {name: values[rows] for name, values in high._memory.items()}
+    batch = {name: values[rows] for name, values in high.memory.columns.items()}
     with torch.no_grad():
         after = high.items({key: batch[f"after/{key}"] for key in ("clicked", "ordered")}, ("clicked", "ordered"))
         goals = torch.nn.functional.normalize(high.target_actor(after), dim=-1)  # items have length 1
@@ -200,12 +200,12 @@ def test_goals_follow_the_chain_rule_through_their_critics(circle):
     agent = make_agent("mahrl", env, c=2, M=2, **SMALL | settings)
     train(agent, env, 4 * 8)
     high, draws = agent.high, agent.high._draws.get_state()
-    rows = torch.randint(0, high._filled, (64,), generator=high._draws)
+    rows = torch.randint(0, len(high.memory), (64,), generator=high._draws)
     high._draws.set_state(draws)
     keys = ("clicked", "ordered")
-    seen = high.items({key: high._memory[f"seen/{key}"][rows] for key in keys}, keys)
+    seen = high.items({key: high.memory.columns[f"seen/{key}"][rows] for key in keys}, keys)
     goals, parameters = high.actor(seen), list(high.actor.parameters())
-    (slopes,) = torch.autograd.grad(high.critic(seen, high.at_item_length(goals)).sum(), goals)  # (S, M, D)
+    (slopes,) = torch.autograd.grad(high.critic(seen, agent.low.at_item_length(goals)).sum(), goals)  # (S, M, D)
     expected = torch.autograd.grad(goals, parameters, -slopes / 64)  # Eq. 16, downhill
     high.learn()
     assert sum(one.abs().sum() for one in expected) > 0
@@ -221,7 +221,7 @@ def test_high_values_of_a_market_of_one_item(one_item):
     observations, _ = env.reset(seed=0)
     histories = agent.high.items(observations, ("clicked", "ordered"))
     with torch.no_grad():
-        q = agent.high.critic(histories, agent.high.at_item_length(agent.high.actor(histories)))
+        q = agent.high.critic(histories, agent.low.at_item_length(agent.high.actor(histories)))
     np.testing.assert_allclose(q.numpy(), np.full((32, 1), 4.0), atol=0.3)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from recsim_hrl import random
 from recsim_hrl.simulator import kernels
-from recsim_hrl.simulator.core import SessionConfig, SessionCore
+from recsim_hrl.simulator.core import SessionConfig, SessionCore, session_totals
 from recsim_hrl.simulator.store import random_simulator
 from recsim_hrl.simulator.tables import SessionState
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP
@@ -152,11 +152,14 @@ def test_a_session_by_hand():
     assert state.responses.tolist() == [[1, 2, 1]]
     assert state.shown.tolist() == [[1, 2, 3, 0]]
     assert core.terminal(state).tolist() == [True]
-    parts = core.reward_parts(state.responses)
+    parts = session_totals(state.responses, core.rewards, state.step)
     assert {name: value.item() for name, value in parts.items()} == {
         "total_reward": 10.0,
         "click_reward": 4.0,
         "order_reward": 7.0,
+        "clicks": 2,
+        "orders": 1,
+        "length": 4,
     }
 
 

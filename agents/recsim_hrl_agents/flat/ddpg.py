@@ -5,17 +5,17 @@ The actor reads what was browsed and clicked and emits a *virtual* action, an em
 the actor follows its gradient at the virtual action (Eq. 19).
 """
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recsim_hrl_agents.actor_critic import ActorCritic
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import HISTORIES, Market
-from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder, descend, soft_update
+from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder
 
 GOAL = "goal"
 """Observation (B, D) of the goal that a high level has set, if there is one."""
@@ -97,7 +97,7 @@ class DDPGConfig:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 or more")
 
 
-class DDPG(Agent):
+class DDPG(ActorCritic, Agent):
     """Deep deterministic policy gradient in the low level's architecture."""
 
     name = "ddpg"
@@ -113,7 +113,8 @@ class DDPG(Agent):
         if config.from_goal and not config.sees_goal:
             raise ValueError("DDPGConfig from_goal: got True, allowed only with sees_goal=True; set both")
         self._draws = torch.Generator(self.device).manual_seed(seed)
-        self._keys = (*config.histories, *((GOAL,) if config.sees_goal else ()))
+        self._vectors = (GOAL,) if config.sees_goal else ()
+        self._keys = (*config.histories, *self._vectors)
         self.items = ItemTable(market.item_embeddings, market.observation).to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -121,24 +122,19 @@ class DDPG(Agent):
                 self._encoder(), market.embedding_dim, market.action_bound, GOAL if config.from_goal else None
             )
             critic = Critic(self._encoder(), market.embedding_dim, config.critic_width, config.relu_output)
-        self.actor, self.critic = actor.to(self.device), critic.to(self.device)
-        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
-        self._actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.actor_learning_rate, foreach=True)
-        self._critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.critic_learning_rate, foreach=True)
+        rates = config.actor_learning_rate, config.critic_learning_rate
+        self._learn_with(actor.to(self.device), critic.to(self.device), *rates)
         self._buffer = ReplayBuffer(config.buffer_size, self._keys, self.device)
         self._noise = torch.zeros((0, market.embedding_dim), device=self.device)  # (B, D)
         self._steps = 0
         self._steps_without_update = 0
-        candidates = torch.from_numpy(market.candidate_embeddings).to(self.device)  # (C, D)
-        self._item_length = float(candidates.norm(dim=-1).mean())
-        self._candidates = candidates  # (C, D)
-        self._directions = torch.nn.functional.normalize(candidates, dim=-1)  # (C, D)
+        self.candidates = torch.from_numpy(market.candidate_embeddings).to(self.device)  # (C, D)
+        self.item_length = float(self.candidates.norm(dim=-1).mean())
+        self._directions = torch.nn.functional.normalize(self.candidates, dim=-1)  # (C, D)
 
     def _encoder(self) -> StateEncoder:
-        vectors = (GOAL,) if self.config.sees_goal else ()
-        return StateEncoder(self.config.histories, self.market.embedding_dim, self.config.hidden, vectors)
+        config = self.config
+        return StateEncoder(config.histories, self.market.embedding_dim, config.hidden, self._vectors)
 
     @torch.no_grad()
     def act(self, observations: Observations, *, explore: bool = False) -> Array:
@@ -154,10 +150,10 @@ class DDPG(Agent):
         length = virtual.norm(dim=-1, keepdim=True) / virtual.shape[-1] ** 0.5  # (B, 1)
         virtual = virtual + self._noise_scale() * length * self._next_noise(size)  # (B, D)
         epsilon = 1.0 if self.is_warming_up else self.config.epsilon
-        random_items = self._candidates[torch.randint(0, len(self._candidates), (size,), **where)]  # (B, D)
+        random_items = self.candidates[torch.randint(0, len(self.candidates), (size,), **where)]  # (B, D)
         return torch.where(torch.rand((size, 1), **where) < epsilon, random_items, virtual)  # (B, D)
 
-    def begin(self, starting: Array, seeds: np.ndarray | None = None) -> None:
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """See :meth:`Agent.begin`; neither returns nor noise run across the start of a session."""
         self._buffer.cut(starting)
         if len(starting) == len(self._noise):
@@ -214,12 +210,11 @@ class DDPG(Agent):
         # The state is that of the critic before its step: encoding it again would cost a third of an update.
         seen = self._seen_by_critic(virtual)  # (S, D)
         if config.gradient_at_item:
-            seen = seen + (self._candidates[self._nearest(virtual.detach())] - seen).detach()  # (S, D)
+            seen = seen + (self.candidates[self._nearest(virtual.detach())] - seen).detach()  # (S, D)
         actor_q = self.critic.value(state.detach(), seen)  # (S,)
         self._descend(self._actor_optimizer, self.actor, -actor_q.mean())  # Eq. 19
 
-        soft_update(self.target_actor, self.actor, config.tau)
-        soft_update(self.target_critic, self.critic, config.tau)
+        self._follow()
         return {
             "critic_loss": critic_loss.detach(),
             "q": q.detach().mean(),
@@ -232,17 +227,18 @@ class DDPG(Agent):
     def _target(self, next_histories: dict[str, Tensor], returns: Tensor, discounts: Tensor) -> Tensor:
         """y = r + gamma Q'(s', a') (Eq. 17); the discount is 0 where the user left, and only there."""
         virtual = self.target_actor(next_histories)  # (S, D)
-        action = self._candidates[self._nearest(virtual)] if self.config.real_target else self._seen_by_critic(virtual)
+        action = self.candidates[self._nearest(virtual)] if self.config.real_target else self._seen_by_critic(virtual)
         value = self.target_critic(next_histories, action)  # (S,)
         return returns + discounts * value
-
-    def _descend(self, optimizer: torch.optim.Optimizer, network: torch.nn.Module, loss: Tensor) -> None:
-        descend(optimizer, network, loss, self.config.max_gradient_norm)
 
     def _seen_by_critic(self, virtual: Tensor) -> Tensor:
         if not self.config.rescale_virtual:
             return virtual
-        return self._item_length * torch.nn.functional.normalize(virtual, dim=-1)  # (S, D)
+        return self.at_item_length(virtual)  # (S, D)
+
+    def at_item_length(self, vectors: Tensor) -> Tensor:
+        """``vectors`` (..., D) at the length of an average item; only their direction matters (Eq. 9, 11)."""
+        return self.item_length * torch.nn.functional.normalize(vectors, dim=-1)
 
     def _nearest(self, virtual: Tensor) -> Tensor:
         """(B,) the candidate most similar to each virtual action (Eq. 9), whether or not it has been shown."""
@@ -255,18 +251,3 @@ class DDPG(Agent):
         excess = virtual.abs().amax(-1, keepdim=True) / self.market.action_bound  # (B, 1)
         shrunk = virtual / excess.clamp_min(1.0)  # (B, D)
         return shrunk.clamp(-self.market.action_bound, self.market.action_bound)  # rounding may leave it by one digit
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights of the four networks."""
-        return {
-            f"{network}.{name}": tensor
-            for network in ("actor", "critic", "target_actor", "target_critic")
-            for name, tensor in getattr(self, network).state_dict().items()
-        }
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`Agent.load_tensors`."""
-        for network in ("actor", "critic", "target_actor", "target_critic"):
-            prefix = f"{network}."
-            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            getattr(self, network).load_state_dict(own)

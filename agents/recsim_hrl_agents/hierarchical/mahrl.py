@@ -6,8 +6,7 @@ the user and, with weight alpha, for showing items like its goal (Eq. 10, 11). T
 out among its goals (Eq. 12, 13), pay the high level.
 """
 
-import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -15,10 +14,12 @@ import torch
 from torch import Tensor
 
 from recsim_hrl.wrappers.goals import active_goal, assign_rewards, check_beta, check_period
+from recsim_hrl_agents.actor_critic import ActorCritic, below
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions
+from recsim_hrl_agents.buffers import Ring
 from recsim_hrl_agents.flat.ddpg import DDPG, GOAL, DDPGConfig
 from recsim_hrl_agents.market import HISTORIES, Market
-from recsim_hrl_agents.networks import GoalActor, GoalCritics, ItemTable, StateEncoder, descend, soft_update
+from recsim_hrl_agents.networks import GoalActor, GoalCritics, Histories, StateEncoder, soft_update
 
 
 @dataclass(frozen=True)
@@ -89,16 +90,13 @@ class MaHRLConfig(DDPGConfig):
         return DDPGConfig(**own | {"sees_goal": self.guide != "reward"})
 
 
-class HighLevelAgent:
+class HighLevelAgent(ActorCritic):
     """The high-level agent: M actors on a shared encoder, M critics on another, target networks, replay memory."""
 
-    def __init__(self, market: Market, config: MaHRLConfig, seed: int, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self._draws = torch.Generator(device).manual_seed(seed)
-        self.items = ItemTable(market.item_embeddings, market.observation).to(device)
-        self._candidates = torch.from_numpy(market.candidate_embeddings).to(device)  # (C, D)
-        self.item_length = float(self._candidates.norm(dim=-1).mean())
-        width, bound = market.embedding_dim, market.action_bound
+    def __init__(self, low: DDPG, config: MaHRLConfig, seed: int) -> None:
+        self.config, self.device, self.items, self._low = config, low.device, low.items, low
+        self._draws = torch.Generator(low.device).manual_seed(seed)
+        width, bound = low.market.embedding_dim, low.market.action_bound
 
         def encoder() -> StateEncoder:
             return StateEncoder(config.high_histories, width, config.hidden)
@@ -107,20 +105,12 @@ class HighLevelAgent:
             torch.manual_seed(seed)
             actor = GoalActor(encoder(), width, bound, config.M)
             critic = GoalCritics(encoder(), width, config.critic_width, config.M, config.relu_output)
-        self.actor, self.critic = actor.to(device), critic.to(device)
-        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
-        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self._actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.high_learning_rate, foreach=True)
-        self._critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.high_learning_rate, foreach=True)
+        rates = config.high_learning_rate, config.high_learning_rate
+        self._learn_with(actor.to(self.device), critic.to(self.device), *rates)
         # What a goal earns of each step's reward (Eq. 12, 13): the assignment is linear, so a matrix does it.
         shares = assign_rewards(np.eye(config.c), config.M, config.beta)[0]
-        self._shares = torch.tensor(shares, dtype=torch.float32, device=device)  # (c, M)
-        self._memory: dict[str, Tensor] = {}
-        self._filled = self._next = 0
-
-    def at_item_length(self, goals: Tensor) -> Tensor:
-        """``goals`` (..., D) at the length of an average item; only their direction matters (Eq. 11)."""
-        return self.item_length * torch.nn.functional.normalize(goals, dim=-1)
+        self._shares = torch.tensor(shares, dtype=torch.float32, device=self.device)  # (c, M)
+        self.memory = Ring(config.high_buffer_size, self.device)
 
     @torch.no_grad()
     def goals(self, observations: Observations, explore: bool, warming: bool) -> Tensor:
@@ -129,17 +119,17 @@ class HighLevelAgent:
         if not explore:
             return goals
         where = {"generator": self._draws, "device": self.device}
-        noise = torch.randn(goals.shape, **where) * self.item_length / goals.shape[-1] ** 0.5  # (B, M, D)
-        goals = self.at_item_length(goals + self.config.high_noise * noise)
-        random_items = self._candidates[torch.randint(0, len(self._candidates), goals.shape[:2], **where)]
+        noise = torch.randn(goals.shape, **where) * self._low.item_length / goals.shape[-1] ** 0.5  # (B, M, D)
+        goals = self._low.at_item_length(goals + self.config.high_noise * noise)
+        random_items = self._low.candidates[torch.randint(0, len(self._low.candidates), goals.shape[:2], **where)]
         epsilon = 1.0 if warming else self.config.high_epsilon
         return torch.where(torch.rand((*goals.shape[:2], 1), **where) < epsilon, random_items, goals)
 
-    def _best(self, histories: dict[str, Tensor], actor: GoalActor, some: bool) -> Tensor:
+    def _best(self, histories: Histories, actor: GoalActor, some: bool) -> Tensor:
         """(B, M, D) the actor's goals, or those that the critics value most among items, perhaps ``some`` of them."""
         if not self.config.search:
-            return self.at_item_length(actor(histories))
-        items = self._candidates  # (K, D)
+            return self._low.at_item_length(actor(histories))
+        items = self._low.candidates  # (K, D)
         if some:
             items = items[
                 torch.randint(0, len(items), (self.config.search,), generator=self._draws, device=self.device)
@@ -147,7 +137,7 @@ class HighLevelAgent:
         return items[self.critic.values(self.critic.encoder(histories), items).argmax(-1)]
 
     def store(
-        self, seen: Observations, goals: Tensor, rewards: Tensor, steps: np.ndarray, after: Observations, left: Tensor
+        self, seen: Histories, goals: Tensor, rewards: Tensor, steps: np.ndarray, after: Histories, left: Tensor
     ) -> None:
         """Keep periods (n, ...): ``rewards`` (n, c) of their ``steps`` (n,), and whether the user ``left`` (n,)."""
         config = self.config
@@ -157,27 +147,17 @@ class HighLevelAgent:
             "rewards": rewards @ self._shares,  # (n, M) Eq. 13
             "started": torch.as_tensor(started, device=self.device).float(),
             "discount": config.high_gamma * (1.0 - left.float()),
-            **{f"seen/{key}": torch.as_tensor(seen[key], device=self.device) for key in config.high_histories},
-            **{f"after/{key}": torch.as_tensor(after[key], device=self.device) for key in config.high_histories},
+            **{f"seen/{key}": value for key, value in seen.items()},
+            **{f"after/{key}": value for key, value in after.items()},
         }
-        if not self._memory:
-            for name, value in values.items():
-                shape = (config.high_buffer_size, *value.shape[1:])
-                self._memory[name] = torch.zeros(shape, dtype=value.dtype, device=self.device)
-        places = (self._next + np.arange(len(steps))) % config.high_buffer_size
-        rows = torch.as_tensor(places, device=self.device)
-        for name, value in values.items():
-            self._memory[name][rows] = value
-        self._next = int(self._next + len(steps)) % config.high_buffer_size
-        self._filled = min(self._filled + len(steps), config.high_buffer_size)
+        self.memory.add(values, len(steps))
 
     def learn(self) -> dict[str, Tensor]:
         """One update of critics (Eq. 14, 15), actors (Eq. 16) and targets (Algorithm 1, line 29)."""
-        if not self._filled:
+        if not len(self.memory):
             return {}
         config = self.config
-        rows = torch.randint(0, self._filled, (config.high_batch_size,), generator=self._draws, device=self.device)
-        batch = {name: values[rows] for name, values in self._memory.items()}
+        batch = self.memory.sample(config.high_batch_size, self._draws)
         seen, after = (
             self.items({key: batch[f"{when}/{key}"] for key in config.high_histories}, config.high_histories)
             for when in ("seen", "after")
@@ -188,15 +168,14 @@ class HighLevelAgent:
         state = self.critic.encoder(seen)  # (S, hidden)
         q = self.critic.value(state, batch["goals"])  # (S, M)
         loss = (batch["started"] * (q - target).square()).sum() / batch["started"].sum()
-        descend(self._critic_optimizer, self.critic, loss, config.max_gradient_norm)
+        self._descend(self._critic_optimizer, self.critic, loss)
         if config.search:
-            soft_update(self.target_critic, self.critic, config.tau)
+            soft_update(self.target_critic, self.critic, config.tau)  # the actor is not asked
             return {"high_q": q.detach().mean(), "high_critic_loss": loss.detach(), "high_target": target.mean()}
         goals = self.actor(seen)  # (S, M, D)
-        actor_q = self.critic.value(state.detach(), self.at_item_length(goals))  # (S, M)
-        descend(self._actor_optimizer, self.actor, -actor_q.sum(-1).mean(), config.max_gradient_norm)
-        soft_update(self.target_actor, self.actor, config.tau)
-        soft_update(self.target_critic, self.critic, config.tau)
+        actor_q = self.critic.value(state.detach(), self._low.at_item_length(goals))  # (S, M)
+        self._descend(self._actor_optimizer, self.actor, -actor_q.sum(-1).mean())
+        self._follow()
         saturated = (goals.detach().abs() > 0.99 * self.actor.bound).float().mean()
         return {
             "high_q": q.detach().mean(),
@@ -221,40 +200,36 @@ class MaHRL(Agent):
         super().__init__(market, config or MaHRLConfig(), seed)
         self.device = torch.device(device)
         self.low = DDPG(market, self.config.low_level(), seed, self.device)
-        self.high = HighLevelAgent(market, self.config, seed + 1, self.device)
-        self._due = np.zeros(0, bool)  # (B,) who gets new goals before the next step
+        self.high = HighLevelAgent(self.low, self.config, seed + 1)
+        self._position = np.zeros(0, np.int64)  # (B,) items shown under the present goals; c: new ones are due
 
     def _fit_batch(self, size: int) -> None:
-        if len(self._due) == size:
+        if len(self._position) == size:
             return
         config, width = self.config, self.market.embedding_dim
-        self._due = np.ones(size, bool)
-        self._position = np.zeros(size, np.int64)  # (B,) items shown under the present goals
+        self._position = np.full(size, config.c)
         self._goals = torch.zeros((size, config.M, width), device=self.device)  # (B, M, D)
         self._earned = torch.zeros((size, config.c), device=self.device)  # (B, c)
         self._sums = torch.zeros((size, config.M, width), device=self.device)  # (B, M, D) of items shown
         self._seen: dict[str, Tensor] = {}
         self._last: Transitions | None = None
 
-    def begin(self, starting: Array, seeds: np.ndarray | None = None) -> None:
+    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """See :meth:`Agent.begin`; a period ends with its session, and no goal goes on into the next."""
         self.low.begin(starting, seeds)
-        starting = np.asarray(starting)
         self._fit_batch(len(starting))
-        cut_short = starting & (self._position > 0) & ~self._due
+        cut_short = starting & (self._position > 0) & (self._position < self.config.c)
         if cut_short.any() and self._last is not None:
             self._close(cut_short, self._last)
-        self._due |= starting
+        self._position[starting] = self.config.c
 
     def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """See :meth:`Agent.act`; new goals where a period is over (Algorithm 1, lines 9 to 14)."""
         self._fit_batch(len(next(iter(observations.values()))))
         if not explore:
             self._last = None  # nobody learns from a session that is only judged
-        self._due |= self._position >= self.config.c
-        self._renew(self._due, observations, explore)
-        self._due[:] = False
-        goal = self._active(self._position)
+        self._renew(self._position == self.config.c, observations, explore)
+        goal = self._goals[self._active(self._position)]
         self._position += 1
         return self.low.act({**observations, GOAL: goal}, explore=explore)
 
@@ -263,7 +238,7 @@ class MaHRL(Agent):
         if not len(index):
             return
         on = torch.as_tensor(index, device=self.device)
-        seen = {key: torch.as_tensor(observations[key], device=self.device)[on] for key in self.config.high_histories}
+        seen = self._high_observations(observations, on)
         for key, value in seen.items():
             if key not in self._seen:
                 self._seen[key] = torch.zeros((len(rows), *value.shape[1:]), dtype=value.dtype, device=self.device)
@@ -272,39 +247,39 @@ class MaHRL(Agent):
         self._earned[on], self._sums[on] = 0.0, 0.0
         self._position[index] = 0
 
-    def _active(self, position: np.ndarray) -> Tensor:
-        """(B, D) the goals that guide the steps at ``position`` (B,) of their periods."""
+    def _high_observations(self, observations: Observations, on: Tensor) -> dict[str, Tensor]:
+        """What the high level sees of the users ``on`` (n,)."""
+        return {key: torch.as_tensor(observations[key], device=self.device)[on] for key in self.config.high_histories}
+
+    def _active(self, position: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Index (B,), (B,) into (B, M, ...) of the goals that guide the steps at ``position`` (B,) of their periods."""
         which = active_goal(position, self.config.c, self.config.M)  # (B,)
-        return self._goals[torch.arange(len(which)), torch.as_tensor(which, device=self.device)]
+        return torch.arange(len(which), device=self.device), torch.as_tensor(which, device=self.device)
 
     def update(self, transitions: Transitions) -> dict[str, Tensor]:
         """Pay both levels for one step and let them learn (Algorithm 1, lines 15 to 30)."""
         config, position = self.config, self._position - 1
-        goal = self._active(position)  # (B, D)
+        active = self._active(position)
+        goal = self._goals[active]  # (B, D)
         shown = self.low.items.items(transitions.items)  # (B, D)
         external = torch.as_tensor(transitions.rewards, device=self.device)  # (B,)
         internal = torch.nn.functional.cosine_similarity(shown, goal)  # (B,) Eq. 11
         rewards = external if config.guide == "state" else external + config.alpha * internal  # (B,) Eq. 10
-        users = torch.arange(len(position), device=self.device)
-        self._earned[users, torch.as_tensor(position, device=self.device)] = external
-        which = torch.as_tensor(active_goal(position, config.c, config.M), device=self.device)
-        self._sums[users, which] += shown
+        self._earned[active[0], torch.as_tensor(position, device=self.device)] = external
+        self._sums[active] += shown
 
-        over = self._position >= config.c
+        over = self._position == config.c
         if over.any():
             self._close(over, transitions)
             self._renew(over, transitions.next_observations, True)
-        following = self._active(self._position)  # (B, D)
+        following = self._goals[self._active(self._position)]  # (B, D)
         self._last = transitions
         metrics = self.low.update(
-            Transitions(
+            replace(
+                transitions,
                 observations={**transitions.observations, GOAL: goal},
-                actions=transitions.actions,
-                items=transitions.items,
                 rewards=rewards,
                 next_observations={**transitions.next_observations, GOAL: following},
-                terminated=transitions.terminated,
-                truncated=transitions.truncated,
             )
         )
         if not metrics:
@@ -315,32 +290,22 @@ class MaHRL(Agent):
         """Hand the periods of ``rows`` (B,) to the high level."""
         index = np.flatnonzero(rows)
         on = torch.as_tensor(index, device=self.device)
-        after = {
-            key: torch.as_tensor(transitions.next_observations[key], device=self.device)[on]
-            for key in self.config.high_histories
-        }
+        after = self._high_observations(transitions.next_observations, on)
         goals = self._goals[on]
         if self.config.realised:
             sums = self._sums[on]  # (n, M, D)
-            told = sums.norm(dim=-1, keepdim=True) > 0.01 * self.high.item_length  # items may cancel out
-            goals = torch.where(told, self.high.at_item_length(sums), goals)
+            told = sums.norm(dim=-1, keepdim=True) > 0.01 * self.low.item_length  # items may cancel out
+            goals = torch.where(told, self.low.at_item_length(sums), goals)
         left = torch.as_tensor(transitions.terminated, device=self.device)[on]
         seen = {key: value[on] for key, value in self._seen.items()}
         self.high.store(seen, goals, self._earned[on], self._position[index], after, left)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of the eight networks."""
-        high = {
-            f"high.{network}.{name}": tensor
-            for network in ("actor", "critic", "target_actor", "target_critic")
-            for name, tensor in getattr(self.high, network).state_dict().items()
-        }
-        return high | {f"low.{name}": tensor for name, tensor in self.low.tensors().items()}
+        parts = {"high": self.high, "low": self.low}
+        return {f"{part}.{name}": tensor for part, own in parts.items() for name, tensor in own.tensors().items()}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """See :meth:`Agent.load_tensors`."""
-        self.low.load_tensors({k.removeprefix("low."): v for k, v in tensors.items() if k.startswith("low.")})
-        for network in ("actor", "critic", "target_actor", "target_critic"):
-            prefix = f"high.{network}."
-            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            getattr(self.high, network).load_state_dict(own)
+        self.high.load_tensors(below(tensors, "high"))
+        self.low.load_tensors(below(tensors, "low"))

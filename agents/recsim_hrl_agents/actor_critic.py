@@ -1,0 +1,57 @@
+"""What every level of deep deterministic policy gradient learns with: an actor, a critic, and their slow copies."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsim_hrl_agents.networks import soft_update
+
+_NETWORKS = ("actor", "critic", "target_actor", "target_critic")
+
+
+class ActorCritic:
+    """Four networks and two optimizers, for a class whose ``config`` has ``tau`` and ``max_gradient_norm``."""
+
+    config: Any
+
+    def _learn_with(self, actor: nn.Module, critic: nn.Module, actor_rate: float, critic_rate: float) -> None:
+        """Take over the networks and copy them; Adam takes steps of these sizes."""
+        self.actor, self.critic = actor, critic
+        self.target_actor = copy.deepcopy(actor).requires_grad_(False)
+        self.target_critic = copy.deepcopy(critic).requires_grad_(False)
+        # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
+        self._actor_optimizer = torch.optim.Adam(actor.parameters(), actor_rate, foreach=True)
+        self._critic_optimizer = torch.optim.Adam(critic.parameters(), critic_rate, foreach=True)
+
+    def _descend(self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
+        """One step of ``network`` down the clipped gradient of ``loss``."""
+        parameters = list(network.parameters())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm, foreach=True)
+        optimizer.step()
+
+    def _follow(self) -> None:
+        """Bring the copies a little nearer (MaHRL Algorithm 1, lines 29 and 30)."""
+        soft_update(self.target_actor, self.actor, self.config.tau)
+        soft_update(self.target_critic, self.critic, self.config.tau)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of the four networks."""
+        return {
+            f"{network}.{name}": tensor
+            for network in _NETWORKS
+            for name, tensor in getattr(self, network).state_dict().items()
+        }
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`recsim_hrl_agents.base.Agent.load_tensors`."""
+        for network in _NETWORKS:
+            getattr(self, network).load_state_dict(below(tensors, network))
+
+
+def below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Those of ``tensors`` whose names begin with ``part`` and a dot, without it."""
+    return {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
