@@ -19,6 +19,8 @@ from recsim_hrl.types import R
 
 EXPONENTIAL = 20
 """Operations that an exponential is counted as: what its polynomial has."""
+SHOWN = 20
+"""Items shown before the stages are timed, so that sessions are in their middle."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,15 @@ def count(core: SessionCore) -> Counts:
     traces = model.marks.shape[2]
     operations = 2 * products + 2 * hidden * (EXPONENTIAL + 3) + R * EXPONENTIAL
     operations += traces * (2 + 2 * model.marks.shape[1] + 2 * (R - 1))
+    size, dim = core.vectors.directions.shape
+    # Every embedding action is searched for; of item actions, drawn as in _actions, those that were shown.
+    searched = 1.0 if core.config.action == "embedding" else SHOWN / size
+    operations += round(searched * size * (2 * dim + 1))
     item = 8 + 4 * core.codes.values.shape[1] + 4 * core.codes.features.shape[1]
     history = 3 * core.config.history * 8
     moved = 2 * 4 * traces + item + 3 * history + 8 * 10  # memory, item, histories moved and seen, counters
     if core.config.action == "embedding":
-        size, width = core.vectors.directions.shape
-        operations += size * (2 * width + 1)
-        moved += 4 * width
+        moved += 4 * dim
     if core.config.observation == "embeddings":
         moved += 2 * 3 * core.config.history * 4 * core.catalogue.embeddings.shape[1]
     return Counts(operations, moved)
@@ -73,7 +77,7 @@ def rates(core: SessionCore, seconds: float) -> tuple[float, float]:
 def stages(core: SessionCore, users: int, seconds: float) -> dict[str, float]:
     """Nanoseconds per user-step of each stage of a step, on one thread."""
     state, generator = core.initial(np.arange(users), np.zeros(users, np.int64)), np.random.default_rng(0)
-    for _ in range(20):  # sessions in their middle
+    for _ in range(SHOWN):
         core.step(state, _actions(core, users, generator))
     saved, model, network = state.step.copy(), core.model, core.model.network
     action, chosen = _actions(core, users, generator), np.empty(users, np.int64)

@@ -24,8 +24,8 @@ from recsim_hrl.simulator.fit import FitConfig, fit_simulator
 from recsim_hrl.simulator.folder import load_data
 from recsim_hrl.simulator.store import load_simulator
 
-JUDGED = ("width", "operations", "gap_closed", "error_short", "error_long", "worst", "met", "targets")
-COLUMNS = (*JUDGED, "ns_per_user_step", "ns_low", "ns_high")
+JUDGED = ("width", "gap_closed", "error_short", "error_long", "worst", "met", "targets")
+COLUMNS = (*JUDGED, "operations", "ns_per_user_step", "ns_low", "ns_high")
 Row = dict[str, str]
 
 
@@ -70,8 +70,7 @@ def judge(config: TradeoffConfig, width: int) -> list[str]:
         max(found.fidelity.worst_error(length) for length in lengths),
     ]
     met = sum(target.is_met for target in found.targets)
-    operations = count(_core(config, width)).operations
-    return [str(width), str(operations), *(f"{number:.4g}" for number in numbers), str(met), str(len(found.targets))]
+    return [str(width), *(f"{number:.4g}" for number in numbers), str(met), str(len(found.targets))]
 
 
 def _core(config: TradeoffConfig, width: int) -> SessionCore:
@@ -144,6 +143,7 @@ def main(config: TradeoffConfig) -> None:
         turns = lasted[int(row["width"])]
         timed = {"ns_per_user_step": statistics.median(turns), "ns_low": min(turns), "ns_high": max(turns)}
         row |= {name: f"{value:.0f}" for name, value in timed.items()}
+        row["operations"] = str(count(_core(config, int(row["width"]))).operations)
     write_csv(config.out / "tradeoff.csv", COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
     draw(rows, config.out / "tradeoff.png")
     size = InteractionLog.open(config.train_log).rows

@@ -47,7 +47,7 @@ class FitConfig:
     """Initial users kept with the simulator."""
     kinds: int = 24
     """Item kinds of the response model."""
-    hidden: int = 96
+    hidden: int = 64
     """Width of the response model."""
     seed: int = 0
     """Draws the initial weights, the batches and the held-out sessions."""

@@ -30,7 +30,7 @@ class ResponseConfig:
     """Initial half-lives of the traces in impressions; learned from there."""
     traces: int = 4
     """Traces per kind and time scale, beside those of the surprises."""
-    hidden: int = 96
+    hidden: int = 64
     """Width of the two hidden layers."""
     item_features: int = 16
     """Learned features of the candidate itself."""

@@ -15,11 +15,11 @@ from recsim_hrl.simulator.folder import load_data
 def test_operations_and_bytes_of_a_step_by_hand():
     plain = count(SessionCore(load_data(), SessionConfig(action="item", observation="item_ids")))
     # 6 scales of 4 traces and 2 surprises: 36 numbers of a kind, 36 of all; 16 features.
-    products = 2 * (88 * 96 + 96 * 96 + 96 * 3)
-    assert plain.operations == products + 2 * 96 * 23 + 3 * 20 + 72 * (2 + 2 * 5 + 2 * 2)
+    products, repeated = 2 * (88 * 64 + 64 * 64 + 64 * 3), 20 * 101  # 20 of 1,000 items were shown: 101 for each
+    assert plain.operations == products + 2 * 64 * 23 + 3 * 20 + 72 * (2 + 2 * 5 + 2 * 2) + repeated
     assert plain.bytes == 2 * 4 * 72 + (8 + 4 * 5 + 4 * 16) + 3 * (3 * 10 * 8) + 80
     search = count(SessionCore(load_data(), SessionConfig(observation="item_ids")))
-    assert search.operations - plain.operations == 1000 * 101
+    assert search.operations - plain.operations == (1000 - 20) * 101
     seen = count(SessionCore(load_data(), SessionConfig()))
     assert seen.bytes - search.bytes == 2 * 3 * 10 * 4 * 50
 
@@ -28,7 +28,7 @@ def test_stages_and_floors_are_measured():
     rows = dict(floor_rows({"action": "item", "observation": "item_ids"}, 256, 0.02))
     stages = {name: number for name, number in rows.items() if name.startswith("stage")}
     assert set(stages) == {f"stage: {name}" for name in ("choose", "read", "network", "draw and write", "observe")}
-    assert stages["stage: network"] > 0.5 * 2 * (88 + 96) * 96 / rows["operations per nanosecond"]
+    assert stages["stage: network"] > 0.5 * 2 * (88 + 64) * 64 / rows["operations per nanosecond"]
     assert rows["floor: arithmetic"] == pytest.approx(rows["operations"] / rows["operations per nanosecond"])
 
 
