@@ -14,6 +14,7 @@ import numpy as np
 
 from recsim_hrl import random
 from recsim_hrl.compiled import ONE_THREAD, exact, fused
+from recsim_hrl.simulator.tables import Items, Memory, Model, Network, SessionState
 from recsim_hrl.simulator.weights import PROBABILITY_GRID, SURPRISES
 from recsim_hrl.types import CLICK, ORDER, SKIP, R
 
@@ -334,14 +335,27 @@ def record(items, state, chosen, responses, first, size):
 
 
 @exact
+def as_model(parts):
+    """A :class:`Model` of its ``parts``."""
+    return Model(Network(*parts[0]), Network(*parts[1]), parts[2], parts[3], parts[4])
+
+
+@exact
+def as_state(parts):
+    """A :class:`SessionState` of its ``parts``."""
+    seed, episode, step, user, shown, histories, recalled, responses, memory = parts
+    return SessionState(seed, episode, step, user, shown, histories, recalled, responses, Memory(*memory))
+
+
+@exact
 def play(model, codes, items, state, deviation, chosen, responses, asked, moves, begin, end):
     """Show ``chosen`` candidates (B,) to the users from ``begin`` to ``end``.
 
     Args:
-        model: :class:`recsim_hrl.simulator.tables.Model`.
-        codes: :class:`recsim_hrl.simulator.tables.Items`, of the candidates.
+        model: A :class:`Model`; it, ``codes`` and ``state`` may be plain tuples, see ``tables.plain``.
+        codes: :class:`Items`, the candidates.
         items: (C,) catalogue index of each candidate.
-        state: :class:`recsim_hrl.simulator.tables.SessionState`; changed if ``moves``. No session may be at its end.
+        state: A :class:`SessionState`; changed if ``moves``. No session may be at its end.
         deviation: Standard deviation of the noise on the logits.
         chosen: Candidates to show.
         responses: Is filled with what the users do, where it is negative.
@@ -350,6 +364,7 @@ def play(model, codes, items, state, deviation, chosen, responses, asked, moves,
         begin: First user.
         end: User after the last.
     """
+    model, codes, state = as_model(model), Items(*codes), as_state(state)
     network, memory = model.network, state.memory
     block, (inputs, width) = min(block_of(network), end - begin), network.first.shape
     seen, probs = np.empty((block, inputs), np.float32), np.empty((block, R), np.float32)

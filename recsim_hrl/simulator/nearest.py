@@ -20,7 +20,7 @@ NOWHERE = np.float32(-2.0)  # less than any cosine
 
 
 class Candidates(NamedTuple):
-    """What actions choose from, in the order in which ties are decided."""
+    """What actions choose from, in the order in which ties are decided; ``choose_...`` take plain tuples of it, too."""
 
     table: np.ndarray  # (I, D) float32, embeddings of the catalogue
     item: np.ndarray  # (C,) int64, catalogue index of each candidate
@@ -50,6 +50,7 @@ def is_outside(actions, user, bound):
 def choose_items(candidates, shown, step, actions, chosen, begin, end):
     """Fill ``chosen`` (B,) with the candidates that item ``actions`` (B,) show: for one that was shown or is gone, the
     nearest that can be. Returns the first user whose action is no candidate, or -1."""
+    candidates = Candidates(*candidates)
     table, item, still = candidates.table, candidates.item, candidates.open
     repeated, count = np.empty(end - begin, np.int64), 0
     for user in range(begin, end):
@@ -78,13 +79,14 @@ def choose_vectors(candidates, shown, step, actions, bound, chosen, begin, end):
     users = np.empty(end - begin, np.int64)
     for place in range(len(users)):
         users[place] = begin + place
-    find(candidates, shown, step, actions[begin:end], users, chosen)
+    find(Candidates(*candidates), shown, step, actions[begin:end], users, chosen)
     return -1
 
 
 @exact
 def choose_recalled(candidates, shown, step, actions, bound, recalled, chosen, begin, end):
     """As :func:`choose_vectors`, where every user has candidates of its own, ``recalled`` (B, Q) of all."""
+    candidates = Candidates(*candidates)
     directions, still = candidates.directions, candidates.open
     direction, kept = np.empty((actions.shape[1], 1), np.float32), np.empty(CONTENDERS, np.int64)
     for user in range(begin, end):
