@@ -360,7 +360,7 @@ class SessionCore:
         chosen = self.choose(state, action)  # (B,)
         response = np.full(len(chosen), -1)  # (B,)
         self._play(state, chosen, response, _NO_PROBS, moves=True)
-        return Outcome(self.candidates.take(chosen), response, self.rewards.take(response))
+        return Outcome(self.candidates[chosen], response, self.rewards[response])
 
 
 def session_totals(counts: Any, rewards: Any, length: Any) -> dict[str, Any]:

@@ -149,9 +149,9 @@ class SessionBatch:
         return {
             "response": outcome.response,
             "item": outcome.item,
-            "item_id": catalogue.item_ids.take(outcome.item),
-            "category": catalogue.categories.take(outcome.item),
-            **{name: part.take(outcome.response) for name, part in self._parts.items()},
+            "item_id": catalogue.item_ids[outcome.item],
+            "category": catalogue.categories[outcome.item],
+            **{name: part[outcome.response] for name, part in self._parts.items()},
             "user": self.users(),
         }
 
