@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recsim_hrl.types import DEFAULT_REWARDS, R
 from recsim_hrl_agents.base import Agent, Observations
+from recsim_hrl_agents.baselines.item_ids import ItemIds
 from recsim_hrl_agents.baselines.shown import ShownItems
 from recsim_hrl_agents.logged import LoggedSessions, Windows
 from recsim_hrl_agents.market import HISTORIES, Market
@@ -77,17 +78,24 @@ class RankingNetwork(nn.Module, ABC):
     def forward(self, reads: Tensor, encoded: tuple[Tensor, ...]) -> Tensor:
         """Logits (..., R) of ``encoded`` items for users whose ``reads`` (..., reads) broadcast against them."""
 
+    def constant(self) -> Tensor | None:
+        """The constant (R,) of the logits, if the first fit is to start it at the logarithms of the response rates."""
+        return None
+
 
 class Ranker(Agent, ABC):
     """Shows the candidate, not shown yet, with the highest predicted immediate reward; subclasses bring the network."""
 
     config_class: ClassVar[type[RankerConfig]]
     learns_from = "log"
+    reads_ids: ClassVar[bool] = False
+    """Whether the network knows items by identity, and wants item ids even where observations hold embeddings."""
 
     def __init__(self, market: Market, config: RankerConfig | None = None, seed: int = 0) -> None:
         super().__init__(market, config or self.config_class(), seed)
         self._shown = ShownItems(len(market.candidates))
-        self._items = ItemTable(market.item_embeddings, market.observation)
+        self._ids = ItemIds(market, self.name) if self.reads_ids else None
+        self._items = ItemTable(market.item_embeddings, "item_ids" if self.reads_ids else market.observation)
         self._rewards = torch.tensor(self.config.rewards)  # (R,)
         self._fitted = False
         with torch.random.fork_rng(devices=[]):
@@ -117,6 +125,10 @@ class Ranker(Agent, ABC):
         session = np.repeat(np.arange(len(log.offsets) - 1), np.diff(log.offsets))  # (n,)
         aside = (rng.random(len(log.offsets) - 1) < config.held_out)[session]  # (n,)
         learned, kept = np.flatnonzero(~aside), np.flatnonzero(aside)
+        rates = (np.bincount(log.response[learned], minlength=R) + 1) / (len(learned) + R)  # (R,)
+        constant = self.network.constant()
+        if constant is not None and not self._fitted:
+            constant.data.copy_(torch.from_numpy(np.log(rates)))
         total = min(config.impressions, config.passes * len(learned))
         optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay, foreach=True
@@ -131,7 +143,7 @@ class Ranker(Agent, ABC):
             optimizer.step()
             schedule.step()
         self._fitted = True
-        return self._report(table, windows, log, learned, kept if len(kept) else learned)
+        return self._report(table, windows, log, kept if len(kept) else learned, rates)
 
     def _log_loss(self, table: ItemTable, windows: Windows, log: LoggedSessions, rows: np.ndarray) -> Tensor:
         reads = self.network.read(table, windows.take(rows))  # (S, reads)
@@ -141,12 +153,11 @@ class Ranker(Agent, ABC):
 
     @torch.no_grad()
     def _report(
-        self, table: ItemTable, windows: Windows, log: LoggedSessions, learned: np.ndarray, kept: np.ndarray
+        self, table: ItemTable, windows: Windows, log: LoggedSessions, kept: np.ndarray, rates: np.ndarray
     ) -> dict[str, float]:
         kept = kept[:100_000]  # enough for a log-loss to the third digit
         blocks = np.array_split(kept, max(1, len(kept) // 8192))
         loss = sum(float(self._log_loss(table, windows, log, rows)) * len(rows) for rows in blocks) / len(kept)
-        rates = (np.bincount(log.response[learned], minlength=R) + 1) / (len(learned) + R)  # (R,)
         return {"log_loss": loss, "base_log_loss": float(-np.log(rates[log.response[kept]]).mean())}
 
     def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
@@ -161,7 +172,8 @@ class Ranker(Agent, ABC):
                 f"agent {self.name}: got no log yet, allowed after fit(log); call fit or load a saved agent"
             )
         self._shown.fit_batch(len(observations[HISTORIES[0]]))
-        reads = self.network.read(self._items, observations)  # (B, reads)
+        windows = observations if self._ids is None else self._ids(observations)
+        reads = self.network.read(self._items, windows)  # (B, reads)
         items = self.network.encode(self._items, self.market.candidates)  # each (C, ...)
         scores = [self._predicted_rewards(block, items) for block in reads.split(USERS_PER_BLOCK)]  # each (b, C)
         return self.market.item_actions(self._shown.best(torch.cat(scores).numpy()))
