@@ -193,7 +193,7 @@ def test_the_order_of_a_history_is_read_by_gru_alone(circle):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_fit_starts_from_the_response_rates(name, circle):
-    agent = make_agent(name, circle(2), held_out=0.0, learning_rate=1e-9, passes=1)
+    agent = make_agent(name, circle(2), held_out=0.0, learning_rate=1e-9, weight_decay=1e8, passes=1)
     items, offsets = np.zeros(7, int), np.array([0, 7])
     expected = torch.tensor([5.0, 3.0, 2.0]).div(10).log()  # 4, 2 and 1 of 7, with one more of each
     for responses in ([0, 0, 0, 0, 1, 1, 2], [2, 2, 2, 2, 2, 2, 2]):  # the second fit goes on from where it is

@@ -30,6 +30,8 @@ class CFConfig(RankerConfig):
     """Learned numbers per item and role (in a history, as a candidate)."""
     agreement: float = 0.5
     """FISM's alpha: factors of the n items of a history are summed and divided by n to this power; 1 is their mean."""
+    weight_decay: float = 0.3
+    """AdamW weight decay: few impressions tell of one item, so that what they seem to tell is mostly chance."""
     passes: int = 2
     """Most times that an impression is learned from; with more, the identities of rare items are learned by heart."""
 
@@ -71,7 +73,7 @@ class FactoredSimilarity(FactorNetwork):
         rows = torch.as_tensor(index)  # (C,)
         return self.item_rates(rows), self.offered(rows)
 
-    def constant(self) -> Tensor:
+    def constant(self) -> nn.Parameter:
         """See :meth:`RankingNetwork.constant`."""
         return self.rates.bias
 

@@ -99,7 +99,7 @@ class FactorizationMachine(FactorNetwork):
         linear, sums, squares = self.item(rows, torch.ones(rows.shape), items.items(index))
         return linear + self._pairs(sums, squares), sums
 
-    def constant(self) -> Tensor:
+    def constant(self) -> nn.Parameter:
         """See :meth:`RankingNetwork.constant`."""
         return self.rates
 

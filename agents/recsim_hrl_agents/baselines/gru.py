@@ -49,7 +49,7 @@ class RecurrentRanker(FactorNetwork):
         """See :meth:`FactorNetwork`."""
         return self.item_rates(torch.as_tensor(index)), items.items(index)
 
-    def constant(self) -> Tensor:
+    def constant(self) -> nn.Parameter:
         """See :meth:`RankingNetwork.constant`."""
         return self.rates.bias
 

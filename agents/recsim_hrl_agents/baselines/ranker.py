@@ -78,8 +78,11 @@ class RankingNetwork(nn.Module, ABC):
     def forward(self, reads: Tensor, encoded: tuple[Tensor, ...]) -> Tensor:
         """Logits (..., R) of ``encoded`` items for users whose ``reads`` (..., reads) broadcast against them."""
 
-    def constant(self) -> Tensor | None:
-        """The constant (R,) of the logits, if the first fit is to start it at the logarithms of the response rates."""
+    def constant(self) -> nn.Parameter | None:
+        """The constant (R,) of the logits, if the first fit is to start it at the logarithms of the response rates.
+
+        It does not decay: what is known of no user and no item is those rates, and not nothing.
+        """
         return None
 
 
@@ -126,13 +129,8 @@ class Ranker(Agent, ABC):
         aside = (rng.random(len(log.offsets) - 1) < config.held_out)[session]  # (n,)
         learned, kept = np.flatnonzero(~aside), np.flatnonzero(aside)
         rates = (np.bincount(log.response[learned], minlength=R) + 1) / (len(learned) + R)  # (R,)
-        constant = self.network.constant()
-        if constant is not None and not self._fitted:
-            constant.data.copy_(torch.from_numpy(np.log(rates)))
         total = min(config.impressions, config.passes * len(learned))
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay, foreach=True
-        )
+        optimizer = self._optimizer(rates)
         updates = max(1, total // config.batch_size)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
         order = np.concatenate([rng.permutation(learned) for _ in range(config.passes)])[:total]
@@ -144,6 +142,17 @@ class Ranker(Agent, ABC):
             schedule.step()
         self._fitted = True
         return self._report(table, windows, log, kept if len(kept) else learned, rates)
+
+    def _optimizer(self, rates: np.ndarray) -> torch.optim.Optimizer:
+        """AdamW for the network, its constant put at the response ``rates`` (R,) if nothing was learned yet."""
+        constant = self.network.constant()
+        groups = [{"params": [weights for weights in self.network.parameters() if weights is not constant]}]
+        if constant is not None:
+            groups.append({"params": [constant], "weight_decay": 0.0})
+            if not self._fitted:
+                constant.data.copy_(torch.from_numpy(np.log(rates)))
+        config = self.config
+        return torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay, foreach=True)
 
     def _log_loss(self, table: ItemTable, windows: Windows, log: LoggedSessions, rows: np.ndarray) -> Tensor:
         reads = self.network.read(table, windows.take(rows))  # (S, reads)

@@ -94,7 +94,7 @@ class WideDeepNetwork(RankingNetwork):
         wide = item_weights + torch.einsum("...rk,...k->...r", crosses.unflatten(-1, (R, -1)), kinds)  # (..., R)
         return wide + self.head(self.layers(from_user + from_item))
 
-    def constant(self) -> Tensor:
+    def constant(self) -> nn.Parameter:
         """See :meth:`RankingNetwork.constant`."""
         return self.head.bias
 
