@@ -87,7 +87,7 @@ def test_ranker_reads_decayed_means():
     assert reads[0, 2:].abs().sum() == 0
 
 
-@pytest.mark.parametrize("name", ["popularity", "greedy"])
+@pytest.mark.parametrize("name", ["popularity", "greedy", "cf", "fm", "wide-deep", "gru"])
 def test_rankers_want_a_log_of_this_market(circle, name):
     env = circle(2)
     agent = make_agent(name, env)

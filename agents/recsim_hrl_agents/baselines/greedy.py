@@ -1,4 +1,4 @@
-"""A supervised ranker: fitted to the log by maximum likelihood, it shows what it predicts to pay most at once."""
+"""A supervised ranker of the library's own: an item's features meet decayed means of the user's histories."""
 
 from dataclasses import dataclass
 
@@ -6,176 +6,62 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsim_hrl.types import DEFAULT_REWARDS, R
-from recsim_hrl_agents.base import Agent, Observations
-from recsim_hrl_agents.baselines.shown import ShownItems
-from recsim_hrl_agents.logged import LoggedSessions, Windows
-from recsim_hrl_agents.market import HISTORIES, Market
+from recsim_hrl.types import R
+from recsim_hrl_agents.base import Observations
+from recsim_hrl_agents.baselines.ranker import Ranker, RankerConfig, RankingNetwork
+from recsim_hrl_agents.market import HISTORIES
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable
-
-USERS_PER_BLOCK = 8
-"""Users scored at once: more, and the (users, candidates, hidden) products fall out of the processor's cache."""
 
 
 @dataclass(frozen=True)
-class GreedyConfig:
+class GreedyConfig(RankerConfig):
     """Settings of the greedy ranker."""
 
     hidden: int = 64
     """Width of the network."""
     half_lives: tuple[float, ...] = (2.0, 8.0)
     """Each history is read as means that weigh an item half as much every so many places back."""
-    learning_rate: float = 5e-3
-    """Adam step size at the start; falls to zero along a cosine."""
-    weight_decay: float = 1e-4
-    """AdamW weight decay."""
-    batch_size: int = 1024
-    """Impressions per gradient update."""
-    impressions: int = 1_000_000
-    """Impressions to learn from in total: larger logs are read in part, smaller ones at most ``passes`` times."""
-    passes: int = 4
-    """Most times that an impression is learned from."""
-    held_out: float = 0.05
-    """Share of the sessions kept aside to report the log-loss on."""
-    rewards: tuple[float, float, float] = DEFAULT_REWARDS
-    """What a skip, a click and an order count."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "batch_size", "impressions", "passes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"GreedyConfig {name}: got {getattr(self, name)}, allowed 1 or more")
-        if not self.half_lives or min(self.half_lives) <= 0:
-            raise ValueError(f"GreedyConfig half_lives: got {self.half_lives}, allowed one or more positive numbers")
-        if self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ValueError(
-                f"GreedyConfig: got learning_rate {self.learning_rate} and weight_decay {self.weight_decay}, "
-                "allowed above 0 and from 0"
-            )
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"GreedyConfig held_out: got {self.held_out}, allowed 0 to below 1")
+        super().__post_init__()
+        self._check_at_least_one("hidden")
+        self._check_half_lives(self.half_lives)
 
 
-class ResponseRanker(nn.Module):
+class ResponseRanker(RankingNetwork):
     """Response logits of items given history windows: an item's features meet the user's by sum and by product."""
 
     def __init__(self, embedding_dim: int, history: int, half_lives: tuple[float, ...], hidden: int) -> None:
         super().__init__()
-        self.read = DecayedMeans(HISTORIES, embedding_dim, history, half_lives)
-        reads = self.read.width
-        self.user_sum = nn.Linear(reads, hidden)
-        self.user_product = nn.Linear(reads, hidden)
+        self.means = DecayedMeans(HISTORIES, embedding_dim, history, half_lives)
+        self.user_sum = nn.Linear(self.means.width, hidden)
+        self.user_product = nn.Linear(self.means.width, hidden)
         self.item_sum = nn.Linear(embedding_dim, hidden)
         self.item_product = nn.Linear(embedding_dim, hidden)
         self.head = nn.Linear(hidden, R)
 
-    def encode(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Item features (..., hidden) that are added to the user's, and that multiply them; of items (..., D)."""
-        return self.item_sum(items), self.item_product(items)
+    def read(self, items: ItemTable, windows: Observations) -> Tensor:
+        """Decayed means (B, reads) of the windows."""
+        return self.means(items, windows)
 
-    def forward(self, reads: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits (..., R) of encoded items for users whose ``read`` (..., reads) broadcasts against them."""
-        added = self.user_sum(reads) + items[0]  # (..., hidden)
-        hidden = torch.addcmul(added, self.user_product(reads), items[1])  # (..., hidden)
+    def encode(self, items: ItemTable, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Item features (C, hidden) that are added to the user's, and that multiply them."""
+        embeddings = items.items(index)  # (C, D)
+        return self.item_sum(embeddings), self.item_product(embeddings)
+
+    def forward(self, reads: Tensor, encoded: tuple[Tensor, Tensor]) -> Tensor:
+        """See :meth:`RankingNetwork.forward`."""
+        added = self.user_sum(reads) + encoded[0]  # (..., hidden)
+        hidden = torch.addcmul(added, self.user_product(reads), encoded[1])  # (..., hidden)
         return self.head(torch.relu(hidden))
 
 
-class Greedy(Agent):
-    """Shows the candidate, not shown yet, with the highest predicted immediate reward."""
+class Greedy(Ranker):
+    """The supervised ranker that reads items by their embeddings alone."""
 
     name = "greedy"
     config_class = GreedyConfig
-    learns_from = "log"
 
-    def __init__(self, market: Market, config: GreedyConfig | None = None, seed: int = 0) -> None:
-        super().__init__(market, config or GreedyConfig(), seed)
-        self._shown = ShownItems(len(market.candidates))
-        self._items = ItemTable(market.item_embeddings, market.observation)
-        self._candidates = torch.from_numpy(market.candidate_embeddings)  # (C, D)
-        self._rewards = torch.tensor(self.config.rewards)  # (R,)
-        self._fitted = False
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.ranker = ResponseRanker(
-                market.embedding_dim, market.history, self.config.half_lives, self.config.hidden
-            )
-
-    def fit(self, log: LoggedSessions) -> dict[str, float]:
-        """Maximise the likelihood of the logged responses; see :meth:`Agent.fit`.
-
-        Returns:
-            ``log_loss`` and ``base_log_loss`` (of the mean response rates) on the sessions kept aside.
-        """
-        log = LoggedSessions.of(log).by_user()
-        if log.item_index.max() >= len(self.market.item_embeddings):
-            raise ValueError(
-                f"log: got item index {log.item_index.max()}, allowed 0 to {len(self.market.item_embeddings) - 1}; "
-                "pass a log of the market's items"
-            )
-        config = self.config
-        windows = Windows(log, self.market.history)
-        table = ItemTable(self.market.item_embeddings, "item_ids")
-        rng = np.random.default_rng(self.seed)
-        session = np.repeat(np.arange(len(log.offsets) - 1), np.diff(log.offsets))  # (n,)
-        aside = (rng.random(len(log.offsets) - 1) < config.held_out)[session]  # (n,)
-        learned, kept = np.flatnonzero(~aside), np.flatnonzero(aside)
-        total = min(config.impressions, config.passes * len(learned))
-        optimizer = torch.optim.AdamW(
-            self.ranker.parameters(), config.learning_rate, weight_decay=config.weight_decay, foreach=True
-        )
-        updates = max(1, total // config.batch_size)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-        order = np.concatenate([rng.permutation(learned) for _ in range(config.passes)])[:total]
-        for rows in np.array_split(order, updates):
-            loss = self._log_loss(table, windows, log, rows)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        self._fitted = True
-        return self._report(table, windows, log, learned, kept if len(kept) else learned)
-
-    def _log_loss(self, table: ItemTable, windows: Windows, log: LoggedSessions, rows: np.ndarray) -> Tensor:
-        reads = self.ranker.read(table, windows.take(rows))  # (S, reads)
-        items = self.ranker.encode(table.items(log.item_index[rows].astype(np.int64)))  # each (S, hidden)
-        logits = self.ranker(reads, items)  # (S, R)
-        return torch.nn.functional.cross_entropy(logits, torch.from_numpy(log.response[rows].astype(np.int64)))
-
-    @torch.no_grad()
-    def _report(
-        self, table: ItemTable, windows: Windows, log: LoggedSessions, learned: np.ndarray, kept: np.ndarray
-    ) -> dict[str, float]:
-        kept = kept[:100_000]  # enough for a log-loss to the third digit
-        blocks = np.array_split(kept, max(1, len(kept) // 8192))
-        loss = sum(float(self._log_loss(table, windows, log, rows)) * len(rows) for rows in blocks) / len(kept)
-        rates = (np.bincount(log.response[learned], minlength=R) + 1) / (len(learned) + R)  # (R,)
-        return {"log_loss": loss, "base_log_loss": float(-np.log(rates[log.response[kept]]).mean())}
-
-    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
-        """See :meth:`Agent.begin`."""
-        self._shown.begin(starting)
-
-    @torch.no_grad()
-    def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
-        """See :meth:`Agent.act`."""
-        if not self._fitted:
-            raise ValueError("agent greedy: got no log yet, allowed after fit(log); call fit or load a saved agent")
-        self._shown.fit_batch(len(observations[HISTORIES[0]]))
-        reads = self.ranker.read(self._items, observations)  # (B, reads)
-        items = self.ranker.encode(self._candidates)  # each (C, hidden)
-        scores = [self._predicted_rewards(block, items) for block in reads.split(USERS_PER_BLOCK)]  # each (b, C)
-        return self.market.item_actions(self._shown.best(torch.cat(scores).numpy()))
-
-    def _predicted_rewards(self, reads: Tensor, items: tuple[Tensor, Tensor]) -> Tensor:
-        """(B, C) expected reward of each encoded candidate for users with ``reads`` (B, reads)."""
-        probs = torch.softmax(self.ranker(reads.unsqueeze(1), items), -1)  # (B, C, R)
-        return probs @ self._rewards
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights of the ranker."""
-        return dict(self.ranker.state_dict()) if self._fitted else {}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`Agent.load_tensors`."""
-        self._fitted = bool(tensors)
-        if tensors:
-            self.ranker.load_state_dict(tensors)
+    def _make_network(self) -> ResponseRanker:
+        market, config = self.market, self.config
+        return ResponseRanker(market.embedding_dim, market.history, config.half_lives, config.hidden)
