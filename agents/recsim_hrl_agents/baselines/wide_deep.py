@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from recsim_hrl.types import R
@@ -104,15 +105,11 @@ def _bags(ids: Tensor, table: Tensor) -> Tensor:
     return nn.functional.embedding_bag(ids.flatten(0, 1), table, mode="sum", padding_idx=0).unflatten(0, ids.shape[:2])
 
 
-def kinds_of(embeddings: Tensor, kinds: int, rounds: int = 20) -> Tensor:
-    """(I,) the nearest of ``kinds`` centres of ``embeddings`` (I, D): k-means, begun at items drawn at random."""
-    centres = embeddings[torch.randperm(len(embeddings))[:kinds]]  # (K, D)
-    for _ in range(rounds):
-        nearest = torch.cdist(embeddings, centres).argmin(-1)  # (I,)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, embeddings)  # (K, D)
-        counts = torch.bincount(nearest, minlength=kinds).unsqueeze(-1)  # (K, 1)
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return torch.cdist(embeddings, centres).argmin(-1)
+def kinds_of(embeddings: Tensor, kinds: int) -> Tensor:
+    """(I,) the cluster of each of ``embeddings`` (I, D), of ``kinds`` in all, found by k-means."""
+    seed = int(torch.randint(2**31, ()))
+    _, nearest = kmeans2(embeddings.numpy(), kinds, iter=20, minit="++", rng=seed)
+    return torch.from_numpy(nearest).long()
 
 
 class WideDeep(Ranker):
