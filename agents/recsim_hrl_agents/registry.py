@@ -16,6 +16,7 @@ _AGENTS = {
     "popularity": "recsim_hrl_agents.baselines.popularity:Popularity",
     "greedy": "recsim_hrl_agents.baselines.greedy:Greedy",
     "ddpg": "recsim_hrl_agents.flat.ddpg:DDPG",
+    "deers": "recsim_hrl_agents.flat.deers:DEERS",
     "mahrl": "recsim_hrl_agents.hierarchical.mahrl:MaHRL",
     "sb3-dqn": "recsim_hrl_agents.baselines.sb3_agents:DQNAgent",
     "sb3-ppo": "recsim_hrl_agents.baselines.sb3_agents:PPOAgent",
