@@ -21,6 +21,7 @@ _AGENTS = {
     "sb3-dqn": "recsim_hrl_agents.baselines.sb3_agents:DQNAgent",
     "sb3-ppo": "recsim_hrl_agents.baselines.sb3_agents:PPOAgent",
     "sb3-td3": "recsim_hrl_agents.baselines.sb3_agents:TD3Agent",
+    "sb3-sac": "recsim_hrl_agents.baselines.sb3_agents:SACAgent",
 }
 
 

@@ -13,6 +13,7 @@ TINY = {
     "sb3-dqn": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
     "sb3-ppo": {"net_arch": (8,), "n_steps": 5, "batch_size": 10, "n_epochs": 1},
     "sb3-td3": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
+    "sb3-sac": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
 }
 
 
@@ -104,7 +105,7 @@ def test_another_agent_or_market_is_refused(session_env, tmp_path):
 
 
 def test_registry(session_env):
-    names = ["random", "popularity", "greedy", "ddpg", "deers", "mahrl", "sb3-dqn", "sb3-ppo", "sb3-td3"]
+    names = ["random", "popularity", "greedy", "ddpg", "deers", "mahrl", "sb3-dqn", "sb3-ppo", "sb3-td3", "sb3-sac"]
     assert agent_names() == names
     assert [agent_class(name).name for name in names] == names
     env = session_env(2)
