@@ -1,4 +1,4 @@
-"""What every level of deep deterministic policy gradient learns with: an actor, a critic, and their slow copies."""
+"""What agents learn with: a clipped gradient step; for policy gradients an actor, a critic, and their slow copies."""
 
 import copy
 from typing import Any
@@ -11,6 +11,21 @@ from recsim_hrl_agents.networks import soft_update
 _NETWORKS = ("actor", "critic", "target_actor", "target_critic")
 
 
+def adam(network: nn.Module, rate: float) -> torch.optim.Adam:
+    """Adam over the parameters of ``network``, with steps of size ``rate``."""
+    # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
+    return torch.optim.Adam(network.parameters(), rate, foreach=True)
+
+
+def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, most: float) -> None:
+    """One step of ``network`` down the gradient of ``loss``, whose norm is clipped to ``most``."""
+    parameters = list(network.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    nn.utils.clip_grad_norm_(parameters, most, foreach=True)
+    optimizer.step()
+
+
 class ActorCritic:
     """Four networks and two optimizers, for a class whose ``config`` has ``tau`` and ``max_gradient_norm``."""
 
@@ -21,17 +36,12 @@ class ActorCritic:
         self.actor, self.critic = actor, critic
         self.target_actor = copy.deepcopy(actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(critic).requires_grad_(False)
-        # One kernel for all parameters: with networks this small the loop over them is a fifth of an update.
-        self._actor_optimizer = torch.optim.Adam(actor.parameters(), actor_rate, foreach=True)
-        self._critic_optimizer = torch.optim.Adam(critic.parameters(), critic_rate, foreach=True)
+        self._actor_optimizer = adam(actor, actor_rate)
+        self._critic_optimizer = adam(critic, critic_rate)
 
     def _descend(self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
         """One step of ``network`` down the clipped gradient of ``loss``."""
-        parameters = list(network.parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm, foreach=True)
-        optimizer.step()
+        descend(optimizer, network, loss, self.config.max_gradient_norm)
 
     def _follow(self) -> None:
         """Bring the copies a little nearer (MaHRL Algorithm 1, lines 29 and 30)."""

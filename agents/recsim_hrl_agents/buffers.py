@@ -24,6 +24,7 @@ class Batch:
     returns: Tensor  # (S,) discounted rewards of the steps in between
     discounts: Tensor  # (S,) factor of the bootstrapped value, 0 where the user left
     next_observations: dict[str, Tensor]  # (S, ...)
+    shown: Tensor  # (L, S) int64 items shown in the session up to ``next_observations``, latest first; -1: none
 
 
 class ReplayBuffer:
@@ -33,13 +34,17 @@ class ReplayBuffer:
         capacity: Transitions kept, over all sub-environments.
         keys: Observations to keep; others are dropped.
         device: Where they are kept.
+        before: Observations to keep of the beginning of a step alone.
     """
 
-    def __init__(self, capacity: int, keys: tuple[str, ...], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, capacity: int, keys: tuple[str, ...], device: torch.device | str = "cpu", before: tuple[str, ...] = ()
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"replay buffer capacity: got {capacity}, allowed 1 or more")
         self._capacity = capacity
         self._keys = keys
+        self._before = (*keys, *before)
         self._device = torch.device(device)
         self._columns: dict[str, Tensor] = {}
         self._rows = 0
@@ -58,8 +63,9 @@ class ReplayBuffer:
             "terminated": transitions.terminated,
             "ended": transitions.ended,
         }
-        for key in self._keys:
+        for key in self._before:
             values[f"observation/{key}"] = transitions.observations[key]
+        for key in self._keys:
             values[f"next/{key}"] = transitions.next_observations[key]
         if not self._columns:
             self._allocate(values)
@@ -79,8 +85,11 @@ class ReplayBuffer:
         if self._filled and len(starting) == self._columns["ended"].shape[1]:
             self._columns["ended"][(self._next - 1) % self._rows] |= torch.as_tensor(starting, device=self._device)
 
-    def sample(self, size: int, generator: torch.Generator, n: int = 1, gamma: float = 1.0) -> Batch:
-        """``size`` transitions drawn uniformly with replacement, with returns over up to ``n`` steps each."""
+    def sample(
+        self, size: int, generator: torch.Generator, n: int = 1, gamma: float = 1.0, look_back: int = 0
+    ) -> Batch:
+        """``size`` transitions drawn uniformly with replacement, with returns over up to ``n`` steps each, and with
+        the ``look_back`` latest items of their sessions."""
         where = {"generator": generator, "device": self._device}
         age = torch.randint(1, self._filled + 1, (size,), **where)  # (S,) 1 is the latest row
         users = torch.randint(0, self._columns["rewards"].shape[1], (size,), **where)  # (S,)
@@ -95,12 +104,22 @@ class ReplayBuffer:
         )
         first, final = rows[0], rows.gather(0, last[None])[0]  # (S,)
         return Batch(
-            {key: self._columns[f"observation/{key}"][first, users] for key in self._keys},
+            {key: self._columns[f"observation/{key}"][first, users] for key in self._before},
             self._columns["items"][first, users].long(),
             returns,
             discounts,
             {key: self._columns[f"next/{key}"][final, users] for key in self._keys},
+            self._shown(final, age - last, users, look_back),
         )
+
+    def _shown(self, rows: Tensor, ages: Tensor, users: Tensor, look_back: int) -> Tensor:
+        """(L, S) the item shown to ``users`` (S,) at ``rows`` (S,) of ``ages`` (S,) and those before it, L <=
+        ``look_back`` in all; -1 where another session's begin, or what is no longer held."""
+        back = torch.arange(min(look_back, self._filled), device=self._device)[:, None]  # (L, 1)
+        earlier = (rows - back) % self._rows  # (L, S)
+        ended = self._columns["ended"][earlier, users] & (back > 0)  # (L, S) the step itself may end its session
+        apart = (ended.cumsum(0) > 0) | (ages + back > self._filled)  # (L, S)
+        return torch.where(apart, -1, self._columns["items"][earlier, users].long())
 
     def _allocate(self, values: dict[str, Array]) -> None:
         self._rows = max(1, self._capacity // len(values["rewards"]))

@@ -23,6 +23,8 @@ class Market:
     """The bound B of every entry of an embedding action (MaHRL Eq. 7)."""
     history: int
     """Length N of the history windows."""
+    categories: np.ndarray | None = None  # (I,) int64
+    """Category of every item of the catalogue; None, if the environment tells none."""
 
     @classmethod
     def of(cls, env: Any) -> "Market":
@@ -49,6 +51,7 @@ class Market:
             action="item" if discrete else "embedding",
             action_bound=float(np.abs(embeddings).max()) if discrete else float(np.max(action_space.high)),
             history=window.shape[0],
+            categories=_categories(env),
         )
 
     @property
@@ -101,3 +104,11 @@ def _attribute(env: Any, name: str) -> Any:
         f"environment: got {type(inner).__name__} without the attribute {name!r}, which agents read; "
         "use an environment of recsim_hrl or give yours that attribute"
     )
+
+
+def _categories(env: Any) -> np.ndarray | None:
+    """(I,) what an environment of recsim_hrl tells of its items' categories; None for others."""
+    try:
+        return np.asarray(_attribute(env, "core").catalogue.categories, np.int64)
+    except (AttributeError, ValueError):
+        return None

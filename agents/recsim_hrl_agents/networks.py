@@ -21,6 +21,8 @@ class ItemTable(nn.Module):
         self._observation = observation
         table = np.concatenate([np.zeros_like(embeddings[:1]), embeddings])  # (I + 1, D), row 0 is the empty place
         self.register_buffer("with_presence", _with_presence(torch.from_numpy(table)), persistent=False)
+        if not self.reads_ids:
+            self._sort_by_projection()
 
     @property
     def table(self) -> Tensor:
@@ -31,6 +33,25 @@ class ItemTable(nn.Module):
     def reads_ids(self) -> bool:
         """Whether observations hold item ids."""
         return self._observation == "item_ids"
+
+    def _sort_by_projection(self) -> None:
+        """Lay the items along one line, in double precision: there an embedding is found by bisection."""
+        line = torch.randn(self.table.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.double)  # (D,)
+        places, order = (self.table.double() * line).sum(-1).sort()  # (I + 1,) each
+        for name, value in (("_line", line), ("_places", places), ("_order", order)):
+            self.register_buffer(name, value, persistent=False)
+
+    def ids(self, windows: Tensor) -> Tensor:
+        """Catalogue indices + 1 (B, N) of windows of embeddings (B, N, D), 0 for empty places; of ids, themselves.
+
+        Of items with equal embeddings one stands for all.
+        """
+        if self.reads_ids:
+            return windows.long()
+        place = (windows.double() * self._line).sum(-1)  # (B, N)
+        above = torch.searchsorted(self._places, place).clamp(1, len(self._places) - 1)  # (B, N)
+        nearer_below = place - self._places[above - 1] < self._places[above] - place  # (B, N) rounding moves a place
+        return self._order[above - nearer_below.long()]
 
     def items(self, index: np.ndarray | Tensor) -> Tensor:
         """(B, D) embeddings of catalogue indices (B,)."""

@@ -20,10 +20,12 @@ _AGENTS = {
     "wide-deep": "recsim_hrl_agents.baselines.wide_deep:WideDeep",
     "gru": "recsim_hrl_agents.baselines.gru:GRU",
     "ddpg": "recsim_hrl_agents.flat.ddpg:DDPG",
+    "deers": "recsim_hrl_agents.flat.deers:DEERS",
     "mahrl": "recsim_hrl_agents.hierarchical.mahrl:MaHRL",
     "sb3-dqn": "recsim_hrl_agents.baselines.sb3_agents:DQNAgent",
     "sb3-ppo": "recsim_hrl_agents.baselines.sb3_agents:PPOAgent",
     "sb3-td3": "recsim_hrl_agents.baselines.sb3_agents:TD3Agent",
+    "sb3-sac": "recsim_hrl_agents.baselines.sb3_agents:SACAgent",
 }
 
 

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from recsim_hrl.simulator.store import random_simulator
-from recsim_hrl.types import CLICK, ORDER
+from recsim_hrl.types import CLICK, ORDER, SKIP
 from recsim_hrl.vector.session import RecSessionVectorEnv
 
 REWARDS = np.array([0.0, 1.0, 5.0])
@@ -122,6 +122,18 @@ def one_item() -> Callable[..., ToyVectorEnv]:
 
     def make(num_envs: int = 8, **kwargs) -> ToyVectorEnv:
         return ToyVectorEnv(num_envs, np.array([[CLICK]]), np.array([[1.0, 0.5]]), **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def three_items() -> Callable[..., ToyVectorEnv]:
+    """Two steps of three items, of which one is always ordered, one clicked and one skipped; then the user leaves."""
+
+    def make(num_envs: int = 8, **kwargs) -> ToyVectorEnv:
+        embeddings = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+        responses = np.tile([ORDER, CLICK, SKIP], (3, 1))
+        return ToyVectorEnv(num_envs, responses, embeddings, **({"length": 2, "leaves": True, "history": 3} | kwargs))
 
     return make
 

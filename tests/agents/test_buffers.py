@@ -75,6 +75,55 @@ def test_cut_keeps_returns_inside_a_session():
     assert found[11] == (3, 1.0, 112)
 
 
+def shown(buffer, **kwargs):
+    """Items of the session up to the state bootstrapped from, latest first, by starting state."""
+    batch = buffer.sample(400, torch.Generator().manual_seed(0), **kwargs)
+    states = batch.observations["browsed"][:, 0].tolist()
+    return dict(zip(states, batch.shown.T.tolist(), strict=True))
+
+
+def test_items_shown_earlier_in_the_session():
+    buffer = ReplayBuffer(20, ("browsed",))
+    buffer.add(step(1))
+    buffer.add(step(2, ended=(True, False)))
+    buffer.add(step(3, ended=(False, True)))
+    buffer.add(step(4))
+    assert shown(buffer, look_back=3) == {
+        1: [1, -1, -1],
+        2: [2, 1, -1],
+        3: [3, -1, -1],  # another session
+        4: [4, 3, -1],
+        11: [1, -1, -1],
+        12: [2, 1, -1],
+        13: [3, 2, 1],
+        14: [4, -1, -1],
+    }
+    assert shown(buffer, look_back=1)[13] == [3] and shown(buffer)[13] == []
+    two_steps = shown(buffer, look_back=4, n=2)
+    assert two_steps[11] == [2, 1, -1, -1] and two_steps[1] == [2, 1, -1, -1] and two_steps[2] == [2, 1, -1, -1]
+
+
+def test_items_of_a_full_buffer_are_those_that_are_held():
+    buffer = ReplayBuffer(6, ("browsed",))  # three rows of two users
+    for time in range(1, 6):
+        buffer.add(step(time))
+    assert shown(buffer, look_back=5) == {
+        3: [3, -1, -1],
+        4: [4, 3, -1],
+        5: [5, 4, 3],
+        13: [3, -1, -1],
+        14: [4, 3, -1],
+        15: [5, 4, 3],
+    }
+
+
+def test_observations_of_the_beginning_of_a_step_alone():
+    buffer = ReplayBuffer(6, (), before=("browsed",))
+    buffer.add(step(1))
+    batch = buffer.sample(8, torch.Generator())
+    assert set(batch.observations["browsed"][:, 0].tolist()) <= {1, 11} and batch.next_observations == {}
+
+
 def test_item_ids_are_kept_in_four_bytes():
     buffer = ReplayBuffer(4, ("browsed",))
     buffer.add(step(1))

@@ -96,3 +96,14 @@ def test_decayed_means_are_in_the_order_of_the_histories():
     means = DecayedMeans(("browsed", "clicked"), embedding_dim=1, history=1, half_lives=(1.0,))
     found = means(items, {"browsed": np.array([[2], [1]]), "clicked": np.array([[0], [2]])})
     assert found.tolist() == [[10.0, 1.0, 0.0, 0.0], [1.0, 1.0, 10.0, 1.0]]
+
+
+def test_ids_of_embeddings():
+    embeddings = np.random.default_rng(0).normal(size=(500, 5)).astype(np.float32)
+    ids = torch.randint(0, 501, (7, 4), generator=torch.Generator().manual_seed(0))
+    ids[0, 0] = 0
+    table = ItemTable(embeddings, "embeddings")
+    windows = table.table[ids]
+    assert torch.equal(table.ids(windows), ids)
+    assert torch.equal(table.ids(windows[2:3, 1:]), ids[2:3, 1:])
+    assert torch.equal(ItemTable(embeddings, "item_ids").ids(ids.int()), ids)

@@ -7,6 +7,7 @@ from recsim_hrl_agents import LoggedSessions, agent_class, agent_names, load_age
 
 TINY = {
     "ddpg": {"hidden": 8, "critic_width": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8},
+    "deers": {"hidden": 8, "width": 8, "joined": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8},
     "mahrl": {"hidden": 8, "critic_width": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8, "c": 3},
     "greedy": {"hidden": 8, "half_lives": (3.0,)},
     "cf": {"factors": 4},
@@ -16,6 +17,7 @@ TINY = {
     "sb3-dqn": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
     "sb3-ppo": {"net_arch": (8,), "n_steps": 5, "batch_size": 10, "n_epochs": 1},
     "sb3-td3": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
+    "sb3-sac": {"net_arch": (8,), "learning_starts": 16, "batch_size": 8},
 }
 
 
@@ -107,8 +109,8 @@ def test_another_agent_or_market_is_refused(session_env, tmp_path):
 
 
 def test_registry(session_env):
-    names = ["random", "popularity", "greedy", "cf", "fm", "wide-deep", "gru", "ddpg", "mahrl"]
-    names += ["sb3-dqn", "sb3-ppo", "sb3-td3"]
+    names = ["random", "popularity", "greedy", "cf", "fm", "wide-deep", "gru", "ddpg", "deers", "mahrl"]
+    names += ["sb3-dqn", "sb3-ppo", "sb3-td3", "sb3-sac"]
     assert agent_names() == names
     assert [agent_class(name).name for name in names] == names
     env = session_env(2)

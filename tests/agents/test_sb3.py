@@ -92,6 +92,11 @@ def test_ppo_learns_the_same_on_both(simulator, session_env):
             12_000,
             {"learning_rate": 3e-3, "learning_starts": 1000, "net_arch": (32,), "gamma": 0.0, "gradient_steps": 2},
         ),
+        (
+            "sac",
+            12_000,
+            {"learning_rate": 3e-3, "learning_starts": 1000, "net_arch": (32,), "gamma": 0.0, "gradient_steps": 2},
+        ),
     ],
 )
 def test_algorithms_find_the_best_item_of_each_context(circle, algorithm, steps, settings):
@@ -100,7 +105,7 @@ def test_algorithms_find_the_best_item_of_each_context(circle, algorithm, steps,
     assert evaluate(agent, env, 64, seed=100).total_reward.mean() > 3.5  # the best earns 5, random choice 7 / 8
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "ppo", "td3"])
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo", "td3", "sac"])
 def test_embedding_and_item_id_observations_give_the_same_actions(session_env, algorithm):
     action = "item" if algorithm == "dqn" else "embedding"
     actions = []

@@ -1,4 +1,4 @@
-"""DQN, PPO and TD3 of stable-baselines3, unmodified, through their public API, as agents of this package."""
+"""DQN, PPO, TD3 and SAC of stable-baselines3, unmodified, through their public API, as agents of this package."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from stable_baselines3 import DQN, PPO, TD3, dqn, ppo, td3
+from stable_baselines3 import DQN, PPO, SAC, TD3, dqn, ppo, sac, td3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -102,8 +102,8 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
-class TD3Config:
-    """Settings of SB3's TD3 (embedding actions); names are SB3's."""
+class ContinuousConfig:
+    """Settings that TD3 and SAC share (embedding actions); names are SB3's."""
 
     learning_rate: float = 3e-4
     """Adam step size."""
@@ -123,13 +123,32 @@ class TD3Config:
     """Steps of all sub-environments between gradient updates."""
     gradient_steps: int = 2
     """Gradient updates each time."""
+    net_arch: tuple[int, ...] = (128, 128)
+    """Hidden layers."""
+
+
+@dataclass(frozen=True)
+class TD3Config(ContinuousConfig):
+    """Settings of SB3's TD3 (embedding actions)."""
+
     action_noise: float = 0.2
     """Standard deviation of the noise on actions scaled to [-1, 1]."""
     noise_theta: float = 0.15
     """How fast the Ornstein-Uhlenbeck noise forgets, per step; 1 draws each step anew. Orders need several like items
     in a row to be found."""
-    net_arch: tuple[int, ...] = (128, 128)
-    """Hidden layers."""
+
+
+@dataclass(frozen=True)
+class SACConfig(ContinuousConfig):
+    """Settings of SB3's SAC (embedding actions)."""
+
+    ent_coef: str = "auto_0.01"
+    """Weight of the entropy bonus: "auto_0.01" learns it, from 0.01 on, "0.01" keeps it. SB3's own beginning, 1, is
+    worth far more than the rewards here, and a training of some thousand updates would not get away from it."""
+    use_sde: bool = True
+    """Whether actions explore by gSDE, noise that is a function of the state, in place of fresh noise."""
+    sde_sample_freq: int = 10
+    """Steps for which gSDE keeps its function. Orders need several like items in a row to be found."""
 
 
 class HistoryMeans(BaseFeaturesExtractor):
@@ -158,6 +177,8 @@ class SB3Agent(Agent):
     policy_class: type[BasePolicy]
     action: ClassVar[str | None] = None
     """The form of action that the algorithm needs, if it cannot do both."""
+    passed_on: ClassVar[tuple[str, ...]] = ()
+    """Settings of the algorithm that it passes on to its policy."""
     learns_from = "environment"
 
     def __init__(self, market: Market, config: Any = None, seed: int = 0) -> None:
@@ -194,7 +215,8 @@ class SB3Agent(Agent):
 
     def _policy_alone(self) -> dict[str, Any]:
         """Arguments of the policy, those included that the algorithm passes on to it by itself."""
-        return self._policy()
+        settings = self._settings()
+        return self._policy() | {name: settings[name] for name in self.passed_on}
 
     def learn(self, env: VectorEnv, steps: int, seed: int, curve: Curve) -> None:
         """SB3's own training loop; see :func:`recsim_hrl_agents.loop.train`."""
@@ -315,21 +337,15 @@ class PPOAgent(SB3Agent):
     config_class = PPOConfig
     algorithm = PPO
     policy_class = ppo.MultiInputPolicy
-
-    @property
-    def _use_sde(self) -> bool:
-        return self.config.use_sde and self.market.action == "embedding"
+    passed_on = ("use_sde",)
 
     def _settings(self) -> dict[str, Any]:
-        settings = super()._settings() | {"use_sde": self._use_sde}
+        settings = super()._settings()
         del settings["log_std_init"]
-        return settings
+        return settings | {"use_sde": self.config.use_sde and self.market.action == "embedding"}
 
     def _policy(self) -> dict[str, Any]:
         return super()._policy() | {"log_std_init": self.config.log_std_init}
-
-    def _policy_alone(self) -> dict[str, Any]:
-        return super()._policy_alone() | {"use_sde": self._use_sde}
 
 
 class TD3Agent(SB3Agent):
@@ -351,11 +367,22 @@ class TD3Agent(SB3Agent):
         return settings | {"action_noise": noise}
 
 
+class SACAgent(SB3Agent):
+    """SB3's SAC on embeddings."""
+
+    name = "sb3-sac"
+    config_class = SACConfig
+    algorithm = SAC
+    policy_class = sac.MultiInputPolicy
+    action = "embedding"
+    passed_on = ("use_sde",)
+
+
 def train_sb3(algorithm: str, env: VectorEnv, steps: int, seed: int = 0, **overrides: Any) -> SB3Agent:
     """Train an SB3 algorithm on a native vector environment.
 
     Args:
-        algorithm: "dqn", "ppo" or "td3".
+        algorithm: "dqn", "ppo", "td3" or "sac".
         env: Vector environment under SAME_STEP autoreset.
         steps: Environment steps, over all sub-environments.
         seed: Seeds agent and environment.
