@@ -146,9 +146,9 @@ def test_the_products_are_those_that_pytorch_counts(config, longest):
 
 
 def test_the_products_of_the_surprises_are_those_of_one_place_after_the_other():
-    """Per place and session: 24 traces and 96 hidden values by 96, then 96 by 3 responses; forward only."""
+    """Per place and session: 24 traces and 64 hidden values by 64, then 64 by 3 responses; forward only."""
     flops = sum(product.flops for product in products(ResponseConfig(), 10, 30) if product.in_numpy)
-    assert flops == 2 * 10 * 30 * (24 * 96 + 96 * 96 + 96 * 3)
+    assert flops == 2 * 10 * 30 * (24 * 64 + 64 * 64 + 64 * 3)
 
 
 def test_the_floor_is_measured_and_told(monkeypatch):
