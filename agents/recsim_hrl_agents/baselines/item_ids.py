@@ -47,8 +47,9 @@ class ItemIds:
         if unknown.any():
             raise ValueError(
                 f"agent {self._agent}: got {int(unknown.sum())} items in the window {key!r} that are not in its "
-                f"market's catalogue, allowed are the {self._items} items that the agent was made with, as they are; make "
-                "the agent with the environment it acts in, and with observation='item_ids' if a wrapper changes embeddings"
+                f"market's catalogue, allowed are the {self._items} items that the agent was made with, as they are; "
+                "make the agent with the environment it acts in, and with observation='item_ids' if a wrapper changes "
+                "embeddings"
             )
         return ids.numpy()
 
