@@ -130,7 +130,8 @@ def product(directions, candidate, direction):
 def find(candidates, shown, step, vectors, users, chosen):
     """Fill ``chosen`` for ``users`` (n,) with the nearest candidates to ``vectors`` (n, D) that were not shown."""
     (size, width), still = candidates.directions.shape, candidates.open
-    block, row = min(BLOCK, len(users)), min(size, ROW)
+    blocks, row = max(1, (len(users) + BLOCK - 1) // BLOCK), min(size, ROW)
+    block = (len(users) + blocks - 1) // blocks  # of equal size, as the last one is filled up
     tile = max(1, ONE_THREAD // (block * width))
     cosines = np.empty((row, block), np.float32)  # a column per user, so that users are looked through side by side
     most = np.empty((1 + (row - 1) // SEGMENT, block), np.float32)
