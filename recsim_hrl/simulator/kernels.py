@@ -46,8 +46,7 @@ def normal(key):
 
 
 _LOG2E = np.float32(math.log2(math.e))
-_TAYLOR = tuple(np.float32(math.log(2.0) ** n / math.factorial(n)) for n in range(8))
-_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = _TAYLOR
+_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = (np.float32(math.log(2.0) ** n / math.factorial(n)) for n in range(8))
 
 
 @fused
@@ -80,8 +79,7 @@ def add_up(layer, deeper):
 
 @exact
 def apply(network, seen, layer, deeper, logits):
-    """Fill ``logits`` (n, R) but for their bias, from what is ``seen`` (n, 2 W + F); the layers (n, hidden) are
-    scratch."""
+    """Fill ``logits`` (n, R) but for their bias, from what is ``seen`` (n, 2 W + F); layers (n, hidden) are scratch."""
     np.dot(seen, network.first, layer)
     deepen(network, layer, deeper, logits)
 
@@ -125,14 +123,12 @@ def apply_exactly(network, seen, row, probs, noise):
     for j in range(layer.shape[1]):
         deeper[0, j] = deeper[0, j] / (1.0 + math.exp(-deeper[0, j])) + layer[0, j]
     multiply(deeper, 0, network.head, network.head_bias, probs)
-    for response in range(R):
-        probs[response] += noise[response]
+    probs += noise
     most, total = max(probs[0], probs[1], probs[2]), 0.0
     for response in range(R):
         probs[response] = math.exp(probs[response] - most)
         total += probs[response]
-    for response in range(R):
-        probs[response] /= total
+    probs /= total
 
 
 @fused
@@ -162,8 +158,8 @@ def look(model, codes, memory, item, step, first, size, seen):
     ``item`` (B,) of each, after ``step`` (B,) impressions."""
     left, whole, kinds, written = model.left, memory.whole, memory.kinds, memory.written
     kind_of, features, width = codes.kinds, codes.features, memory.whole.shape[1]
-    # A kind's traces are far apart in memory: touched before they are used, many are fetched at once, which takes a
-    # tenth off a step. (The sum is kept where it is overwritten, or nobody would compute it.)
+    # Traces of a kind are far apart: touched before they are used, many are fetched at once, a tenth off a step.
+    # (The sum is kept where it is overwritten, or nobody would compute it.)
     touched, last = np.float32(0.0), width - 1
     for user in range(first, first + size):
         kind = kind_of[item[user]]
@@ -198,8 +194,7 @@ def foretell(model, seen, probs, size, expected):
         if close:
             precise = np.empty(R)
             apply_exactly(model.exact, seen, row, precise, np.zeros(R, np.float32))
-            for response in range(1, R):
-                expected[row, response] = np.float32(np.rint(precise[response] * PROBABILITY_GRID) / PROBABILITY_GRID)
+            expected[row] = np.rint(precise * PROBABILITY_GRID) / PROBABILITY_GRID
 
 
 @exact
@@ -209,13 +204,13 @@ def remember(model, codes, memory, item, step, responses, expected, first, size,
     whole, kinds, written, width = memory.whole, memory.kinds, memory.written, memory.whole.shape[1]
     kind_of, values, most = codes.kinds, codes.values, marks.shape[1] - 1
     i, j, k, m = min(1, most), min(2, most), min(3, most), min(4, most)  # of four values; what is missing adds nothing
+    has = (np.arange(1, 5) <= most).astype(np.float32)
     for row in range(size):
         user = first + row
         mine, kind, response = values[item[user]], kind_of[item[user]], responses[user]
         click = np.float32(response == CLICK) - expected[row, CLICK]
         order = np.float32(response == ORDER) - expected[row, ORDER]
-        a, b = mine[i] * np.float32(most >= 1), mine[j] * np.float32(most >= 2)
-        c, d = mine[k] * np.float32(most >= 3), mine[m] * np.float32(most >= 4)
+        a, b, c, d = mine[i] * has[0], mine[j] * has[1], mine[k] * has[2], mine[m] * has[3]
         for w in range(2 * width):  # of the item's kind, then of all kinds; in one go, which halves the time
             kept = seen[row, w] * left[1, w] + marks[response, 0, w]  # the first value of an item is 1
             kept = (kept + click * surprises[0, w]) + order * surprises[1, w]
@@ -269,8 +264,7 @@ def surprise(network, left, kinds, hidden, kind, responses, found):
         responses: (B, T), -1 where there is no impression.
         found: Is filled; zero where there is no impression.
     """
-    users, length = kind.shape
-    traces, width = left.shape[1], network.second.shape[0]
+    (users, length), traces, width = kind.shape, left.shape[1], network.second.shape[0]
     block = min(block_of(network), users)
     seen, probs = np.empty((block, 2 * traces), np.float32), np.empty((block, R), np.float32)
     layer, deeper = np.empty((block, width), np.float32), np.empty((block, width), np.float32)
@@ -294,13 +288,11 @@ def surprise(network, left, kinds, hidden, kind, responses, found):
             for row in range(size):
                 mine, response = kind[first + row, place], responses[first + row, place]
                 for s in range(traces):
-                    kept = s % SURPRISES
+                    kept, number = s % SURPRISES, np.float32(0.0)
                     if response >= 0:
                         expected = np.rint(probs[row, 1 + kept] * np.float32(PROBABILITY_GRID))
                         number = np.float32(response == 1 + kept) - expected / np.float32(PROBABILITY_GRID)
                         found[first + row, place, kept] = number
-                    else:
-                        number = np.float32(0.0)
                     own[row, mine, s] = seen[row, s] * left[1, s] + number
                     whole[row, s] = seen[row, traces + s] * left[1, s] + number
                 written[row, mine] = place + 1
@@ -320,11 +312,10 @@ def disturb(state, deviation, first, size, logits, noise):
 @exact
 def draw(model, state, seen, probs, noise, first, size, responses):
     """Draw ``responses`` (B,) from ``probs`` (size, R) where they are not given; near an edge float64 decides."""
-    seed, episode, step = state.seed, state.episode, state.step
     numbers = np.empty(size, np.float32)
     for row in range(size):
         user = first + row
-        numbers[row] = uniform(mix(mix(mix(seed[user], RESPONSE_STREAM), episode[user]), step[user]))
+        numbers[row] = uniform(mix(mix(mix(state.seed[user], RESPONSE_STREAM), state.episode[user]), state.step[user]))
     for row in range(size):
         user, number = first + row, numbers[row]
         if responses[user] >= 0:
@@ -379,8 +370,7 @@ def play(model, codes, items, state, deviation, chosen, responses, asked, moves,
         responses: Is filled with what the users do, where it is negative.
         asked: (B, R) is filled with the probabilities that the responses are drawn with; (0, R) if nobody asks.
         moves: Whether the users move on, or are only asked.
-        begin: First user.
-        end: User after the last.
+        begin, end: First user, and the user after the last.
     """
     model, codes, state = as_model(model), Items(*codes), as_state(state)
     network, memory = model.network, state.memory
