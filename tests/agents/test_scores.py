@@ -88,6 +88,16 @@ def test_both_forms_of_observations_score_the_same(name, session_env):
     np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["ddpg", "deers", "mahrl"])
+def test_tensors_are_scored_as_tensors(name, session_env):
+    env = env_of(name, session_env)
+    agent, observations = made(name, env), observed(env)
+    tensors = {key: torch.from_numpy(window) for key, window in observations.items()}
+    scores = agent.score(tensors, torch.from_numpy(ITEMS))
+    assert isinstance(scores, torch.Tensor) and not scores.requires_grad
+    np.testing.assert_array_equal(scores.numpy(), agent.score(observations, ITEMS))
+
+
 @pytest.mark.parametrize("name", ["popularity", *RANKERS, "deers"])
 def test_what_is_scored_highest_is_shown_first(name, session_env):
     env = env_of(name, session_env, action="item", candidates=30)
