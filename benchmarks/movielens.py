@@ -6,7 +6,6 @@ only reports, bounds and tables are copied to a folder that is committed.
 """
 
 import dataclasses
-import functools
 import os
 import shutil
 import sys
@@ -23,12 +22,13 @@ from benchmarks.aggregate import About, write_results
 from benchmarks.bounds import BoundsConfig
 from benchmarks.bounds_table import bounds_path
 from benchmarks.commands import finish
+from benchmarks.jobs import Workers
+from benchmarks.offline import rank_plan
 from benchmarks.pools import check_workers
-from benchmarks.records import finished_records, run_key, simulator_fingerprint
-from benchmarks.sweep import sweep
+from benchmarks.records import finished_records
+from benchmarks.run import Plan, make_plan
 from benchmarks.tables import TablesConfig, make_tables
 from benchmarks.tasks import MOVIELENS, Preset, make_preset
-from benchmarks.training import agent_config, execute
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens import read_movielens
 from recsim_hrl.data.splits import SPLITS, split_by_time
@@ -59,6 +59,8 @@ class PipelineConfig:
     """How both simulators are fitted."""
     benchmark: bool = True
     """Benchmark the agents, which takes most of the time; without, the rest is done."""
+    offline: bool = False
+    """Rank the sessions of the test half with those agents too, which needs the extra "offline"."""
     publish: Path | None = None
     """Copy reports, bounds and tables there, for example to benchmarks/results."""
     workers: int = os.cpu_count() or 1
@@ -149,21 +151,23 @@ def measure_bounds(layout: Layout, config: BoundsConfig) -> None:
         bounds.main(dataclasses.replace(config, simulator=str(layout.simulators), out=layout.bounds))
 
 
+def plan_of(layout: Layout, preset: Preset) -> Plan:
+    """The runs of ``preset`` on the simulators of ``layout``."""
+    tasks = tuple(dataclasses.replace(task, simulator=str(layout.simulators)) for task in preset.tasks)
+    return make_plan(dataclasses.replace(preset, tasks=tasks), layout.tables, layout.logs)
+
+
 def run_benchmark(layout: Layout, preset: Preset, workers: int, ray: str | None = None) -> str:
     """Do what is missing of ``preset`` on the simulators of ``layout``; returns the tables.
 
     Raises:
         RuntimeError: If runs failed; the others are kept.
     """
-    tasks = tuple(dataclasses.replace(task, simulator=str(layout.simulators)) for task in preset.tasks)
-    runs = dataclasses.replace(preset, tasks=tasks).runs()
-    fingerprint = simulator_fingerprint(str(layout.simulators))
-    keyed = [(run, run_key(run, fingerprint, agent_config(run.entry))) for run in runs]
-    records = layout.tables / "runs"
-    sweep(keyed, records, functools.partial(execute, logs=layout.logs), workers, ray=ray)
+    plan = plan_of(layout, preset)
+    plan.sweep(workers, ray)
     # The market goes by its name: where it happens to lie is nothing that a reader of the results can use.
     about = About(preset.name, layout.simulators.name, COMMAND)
-    write_results(finished_records(keyed, records), about, layout.tables)
+    write_results(finished_records(plan.every, plan.records), about, layout.tables)
     return make_tables(TablesConfig(layout.tables, layout.bounds))
 
 
@@ -192,6 +196,9 @@ def run(config: PipelineConfig) -> None:
     if config.benchmark:
         preset = make_preset("movielens")
         stages.append(("benchmark", lambda: print(run_benchmark(layout, preset, config.workers, config.ray))))
+    if config.offline:
+        plan, where = plan_of(layout, make_preset("movielens")), Workers(config.workers, config.ray)
+        stages.append(("offline", lambda: print(rank_plan(plan, where, f"{COMMAND} --offline"))))
     if config.publish:
         stages.append(("publish", lambda: publish(layout, config.publish)))
     for name, stage in stages:

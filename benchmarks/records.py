@@ -108,6 +108,11 @@ def record_name(task: str, agent: str, seed: int, key: str) -> str:
     return f"{task}-{agent}-{seed}-{key}.json"
 
 
+def agent_path(run: Run, key: str, agents: Path) -> Path:
+    """Where in the folder ``agents`` the agent that a run trained is saved."""
+    return agents / Path(record_name(run.task.name, run.entry.agent, run.seed, key)).stem
+
+
 def record_bytes(record: RunRecord) -> bytes:
     """The file of a finished run."""
     return json.dumps(dataclasses.asdict(record)).encode()

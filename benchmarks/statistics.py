@@ -109,7 +109,9 @@ def crossed_bootstrap(values: np.ndarray, statistic: Statistic = "mean", how: Bo
     return _interval(float(estimate), np.concatenate(replicates), how)
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, how: Bootstrap | None = None) -> Interval:
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, how: Bootstrap | None = None, relative: bool = False
+) -> Interval:
     """Interval of how much more the first agent earns than the second on the same users.
 
     A replicate draws the users once for both agents, and the seeds of each agent on their own.
@@ -118,6 +120,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, how: Bootstrap | No
         first: (S1, U) rewards of the first agent.
         second: (S2, U) rewards of the second agent on the same users in the same order.
         how: Replicates, coverage and seed.
+        relative: Whether the difference is taken as a share of what the second earns.
 
     Raises:
         ValueError: If the two were not judged on the same number of users.
@@ -135,8 +138,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray, how: Bootstrap | No
         user_counts = _draw(generator, first.shape[1], size)
         mean_first = _weighted_mean(first, _draw(generator, len(first), size), user_counts)
         mean_second = _weighted_mean(second, _draw(generator, len(second), size), user_counts)
-        replicates.append(mean_first - mean_second)
-    return _interval(float(first.mean() - second.mean()), np.concatenate(replicates), how)
+        replicates.append((mean_first - mean_second) / (mean_second if relative else 1.0))
+    difference = (first.mean() - second.mean()) / (second.mean() if relative else 1.0)
+    return _interval(float(difference), np.concatenate(replicates), how)
 
 
 def stratified_bootstrap(

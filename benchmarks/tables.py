@@ -66,21 +66,27 @@ def write_summary(summary: Summary, folder: Path) -> None:
 
 def terminal(summary: Summary) -> str:
     """The tables as aligned text."""
-    blocks = []
-    for title, table in _tables(summary):
-        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
-        lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-        blocks.append("\n".join([title, "", *(line.rstrip() for line in lines)]))
-    return "\n\n".join([*blocks, _legend(summary)])
+    return "\n\n".join([*(aligned(title, table) for title, table in _tables(summary)), _legend(summary)])
+
+
+def aligned(title: str, table: Table) -> str:
+    """A table for a terminal."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join([title, "", *(line.rstrip() for line in lines)])
+
+
+def section(title: str, table: Table) -> str:
+    """A table as a section of a Markdown page."""
+    head, *body = (f"| {' | '.join(row)} |" for row in table)
+    return "\n".join([f"## {title}", "", head, "|---" * len(table[0]) + "|", *body])
 
 
 def markdown(summary: Summary, has_curves: bool) -> str:
     """The tables and figures as one Markdown page, with the command that made them underneath."""
     blocks = [f"# Benchmark results: {summary.about.preset}", "![Rewards of all agents](rewards.png)"]
-    for title, table in _tables(summary):
-        head, *body = (f"| {' | '.join(row)} |" for row in table)
-        blocks.append("\n".join([f"## {title}", "", head, "|---" * len(table[0]) + "|", *body]))
+    blocks += [section(title, table) for title, table in _tables(summary)]
     if has_curves:
         blocks.append("## Learning\n\n![Session reward at each checkpoint](learning_curves.png)")
     blocks += [_legend(summary), f"Made by:\n\n```\n{summary.about.command}\n```"]
@@ -96,11 +102,11 @@ def _tables(summary: Summary) -> list[tuple[str, Table]]:
         bounds = sorted((row for row in rows if row.kind == "bound"), key=lambda row: row.total.estimate)
         body = [_line(row, row.agent) for row in agents] + [_line(row, f"bound: {row.agent}") for row in bounds]
         seeds, sessions = max(row.seeds for row in agents), agents[0].sessions
-        title = f"Task {task}: reward per session, {_count(seeds, 'training seed')}, {sessions} common users"
+        title = f"Task {task}: reward per session, {count(seeds, 'training seed')}, {sessions} common users"
         tables.append((title, [_HEADER, *body]))
     if summary.overall:
         body = [(row.agent, _text(row.mean), _text(row.iqm)) for row in summary.overall]
-        title = f"Normalised score over {_count(summary.overall[0].tasks, 'task')}"
+        title = f"Normalised score over {count(summary.overall[0].tasks, 'task')}"
         tables.append((title, [("", "mean", "interquartile mean"), *body]))
     if any(row.reference == REFERENCE for row in summary.differences):
         title = f"Total reward minus that of {REFERENCE}, on the same users"
@@ -137,7 +143,7 @@ def _text(value: Interval | None) -> str:
     return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

@@ -19,6 +19,12 @@ MOVIELENS = Path("runs/movielens")
 LOG_SEED = 11
 """Of the log that popularity and greedy learn from; no other log of the default market is written with it."""
 
+HELD_OUT_SEED = 12
+"""Of the log that nobody learns from."""
+
+HELD_OUT_SHARE = 5
+"""The held-out log of the default market has a fifth of the impressions of the training log."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -163,24 +169,58 @@ def training_log(task: Task, folder: Path) -> Path:
         ValueError: If the market's log is not there and cannot be made.
     """
     if task.simulator != "default":
-        market = Path(task.simulator).name
-        path = folder / market
+        market, path = Path(task.simulator).name, _market_log(task, folder)
         if not path.exists():
             raise ValueError(
                 f"training log of {market!r}: got no folder {path}, and only the log of 'default' can be "
                 "generated; put the log that the train simulator was fitted on there, or its halves train and test"
             )
         return path / "train" if (path / "train").is_dir() else path
-    path = folder / f"default-{task.log_impressions}"
+    return _default_log(folder / f"default-{task.log_impressions}", task.log_impressions, LOG_SEED)
+
+
+def held_out_log(task: Task, folder: Path) -> Path:
+    """The interaction log that no agent of a task learns from; that of the default market is written on first use.
+
+    Args:
+        task: Says which market, and how long its training log is.
+        folder: As for :func:`training_log`.
+
+    Returns:
+        A folder that ``InteractionLog.open`` reads: sessions of the default market of their own, or the half ``test``
+        of another market's log.
+
+    Raises:
+        ValueError: If the market's log is not there in two halves and cannot be made.
+    """
+    if task.simulator != "default":
+        path = _market_log(task, folder) / "test"
+        if not path.is_dir():
+            raise ValueError(
+                f"held-out log of {path.parent.name!r}: got no folder {path}, and only that of 'default' can be "
+                "generated; put the log that the test simulator was fitted on there"
+            )
+        return path
+    impressions = max(1, task.log_impressions // HELD_OUT_SHARE)
+    return _default_log(folder / f"default-held-out-{impressions}", impressions, HELD_OUT_SEED)
+
+
+def _market_log(task: Task, folder: Path) -> Path:
+    """Where the log of a market other than the default one lies, whole or in halves."""
+    return folder / Path(task.simulator).name
+
+
+def _default_log(path: Path, impressions: int, seed: int) -> Path:
+    """A log of the default market at ``path``, written if it is not there."""
     if not path.exists():
         # Imported here: most runs need no log, and a worker should not pay for the world.
         from recsim_hrl.data.world import World
         from recsim_hrl.data.world_log import write_log
 
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Workers of another machine, which do not see the driver's log, may write it side by side: the first one stays.
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as beside:
-            written = write_log(World(), Path(beside) / path.name, impressions=task.log_impressions, seed=LOG_SEED)
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as beside:
+            written = write_log(World(), Path(beside) / path.name, impressions=impressions, seed=seed)
             with contextlib.suppress(OSError):
                 written.rename(path)
     return path

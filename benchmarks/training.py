@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from recsim_hrl_agents import storage
 from recsim_hrl_agents.base import Agent
 from recsim_hrl_agents.logged import LoggedSessions
 from recsim_hrl_agents.loop import evaluate, train
@@ -16,7 +17,7 @@ from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.registry import agent_class, make_agent
 
 import recsim_hrl  # noqa: F401  registers the environments
-from benchmarks.records import RunRecord, package_versions
+from benchmarks.records import RunRecord, agent_path, package_versions
 from benchmarks.tasks import Entry, Run, training_log
 from recsim_hrl.data.log import InteractionLog
 
@@ -50,13 +51,14 @@ def agent_config(entry: Entry) -> dict[str, Any]:
     return dataclasses.asdict(agent_class(entry.agent).config_class(**dict(entry.settings)))
 
 
-def execute(run: Run, key: str, logs: Path) -> RunRecord:
+def execute(run: Run, key: str, logs: Path, agents: Path | None = None) -> RunRecord:
     """Train, or fit, the agent of ``run`` on the train simulator and evaluate it on the test simulator.
 
     Args:
         run: Task, agent and seed.
         key: What the record is filed under.
         logs: Where :func:`benchmarks.tasks.training_log` keeps logs.
+        agents: Folder to save the agent in; a worker that does not see it, on another machine, saves none.
 
     Raises:
         ValueError: If the two simulators do not share their candidates.
@@ -66,10 +68,12 @@ def execute(run: Run, key: str, logs: Path) -> RunRecord:
     learning, judging = make_env(run, "train"), make_env(run, "test")
     try:
         _require_same_items(run, Market.of(learning), Market.of(judging))
-        agent = make_agent(run.entry.agent, learning, seed=run.training_seed, **dict(run.entry.settings))
+        agent = _make_agent(run, learning)
         started = time.monotonic()
         curve = _learn(agent, run, learning, logs)
         trained = time.monotonic()
+        if agents is not None and agents.is_dir():
+            agent.save(agent_path(run, key, agents))
         outcome = evaluate(agent, judging, run.task.sessions, run.task.evaluation_seed)
         judged = time.monotonic()
     finally:
@@ -90,12 +94,28 @@ def execute(run: Run, key: str, logs: Path) -> RunRecord:
     )
 
 
+def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path) -> Agent:
+    """The agent that ``run`` trains: as :func:`execute` saved it in the folder ``agents``, or trained now."""
+    agent, path = _make_agent(run, env), agent_path(run, key, agents)
+    if storage.is_saved(path):
+        agent.load(path)
+        return agent
+    _learn(agent, run, env, logs)
+    if agents.is_dir():
+        agent.save(path)
+    return agent
+
+
+def _make_agent(run: Run, env: VectorEnv) -> Agent:
+    return make_agent(run.entry.agent, env, seed=run.training_seed, **dict(run.entry.settings))
+
+
 def _learn(agent: Agent, run: Run, env: VectorEnv, logs: Path) -> list[tuple[int, float]]:
     """Let the agent learn from what it learns from; returns (environment steps, session reward) pairs, if any."""
     if agent.learns_from == "nothing":
         return []
     if agent.learns_from == "log":
-        agent.fit(_logged(run, logs, env))
+        agent.fit(logged_sessions(training_log(run.task, logs), Market.of(env)))
         return []
     return train_and_keep_the_best(agent, run, env)
 
@@ -128,14 +148,14 @@ def train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tupl
     return curve
 
 
-def _logged(run: Run, logs: Path, env: VectorEnv) -> LoggedSessions:
-    """The sessions of the market's training log, whose items must be the environment's."""
-    log = InteractionLog.open(training_log(run.task, logs))
+def logged_sessions(path: Path, market: Market) -> LoggedSessions:
+    """The sessions of the log at ``path``, whose items must be those of ``market``."""
+    log = InteractionLog.open(path)
     items = log.items.embeddings.numpy()  # (I, D)
-    if not np.array_equal(items, Market.of(env).item_embeddings):
+    if not np.array_equal(items, market.item_embeddings):
         raise ValueError(
-            f"training log of {run.task.simulator!r}: got items that are not those of its simulator, allowed the log "
-            f"of the same market; delete {logs} to write it again"
+            f"log {path}: got items that are not those of the simulator, allowed the log of the same market; put it "
+            "there, or delete a generated one to write it again"
         )
     return LoggedSessions.of(log)
 

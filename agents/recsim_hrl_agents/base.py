@@ -1,4 +1,4 @@
-"""What every agent is: two methods to act and learn, two to save and load, and the transitions they learn from."""
+"""What every agent is: methods to act, learn, rank, save and load; and the transitions that agents learn from."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from recsim_hrl_agents import storage
@@ -101,6 +102,51 @@ class Agent(ABC):
             f"agent {self.name}: it learns from {self.learns_from}, not from a log; allowed for fit are agents whose "
             "learns_from is 'log'"
         )
+
+    def score(self, observations: Observations, items: Array) -> Array:
+        """Rank given items for ``B`` users, whether or not they are candidates; nothing about the agent changes.
+
+        Args:
+            observations: Batch of observations of the market's form.
+            items: (B, n) catalogue indices of the items that each user could be shown.
+
+        Returns:
+            (B, n) scores, in the agent's own unit: an item of higher score belongs before one of lower; tensors if the
+            observations are.
+
+        Raises:
+            ValueError: If the agent has no scores, or an item is not in the catalogue.
+        """
+        users, size = len(next(iter(observations.values()))), len(self.market.item_embeddings)
+        items = (
+            items if isinstance(items, Tensor) else torch.from_numpy(np.ascontiguousarray(items, np.int64))
+        )  # (B, n)
+        if items.dim() != 2 or len(items) != users:
+            raise ValueError(
+                f"items to score: got shape {tuple(items.shape)}, allowed ({users}, n): n items for each of the "
+                f"{users} users; pass items[None] for the same of one user"
+            )
+        if items.numel() and not 0 <= int(items.min()) <= int(items.max()) < size:
+            raise ValueError(
+                f"items to score: got catalogue indices from {int(items.min())} to {int(items.max())}, allowed 0 to "
+                f"{size - 1}; pass indices, which are item ids of observations less 1"
+            )
+        with torch.no_grad():
+            return as_asked(self._scores(observations, items), observations)
+
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """What :meth:`score` gives, (B, n), for agents that can tell."""
+        from recsim_hrl_agents.registry import scoring_agents  # which imports this module
+
+        raise ValueError(
+            f"agent {self.name}: it has no scores of items, allowed are {', '.join(scoring_agents())}, and agents of "
+            "yours with a method _scores(observations, items)"
+        )
+
+    @classmethod
+    def can_score(cls) -> bool:
+        """Whether agents of this class have scores of items."""
+        return cls._scores is not Agent._scores
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

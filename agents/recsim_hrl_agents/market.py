@@ -80,6 +80,21 @@ class Market:
         """(C, D) embeddings of the candidates."""
         return self.item_embeddings[self.candidates]
 
+    def places(self, items: np.ndarray) -> np.ndarray:
+        """Index into the candidates of catalogue indices, of any shape.
+
+        Raises:
+            ValueError: If an item is not among the candidates.
+        """
+        among = np.full(len(self.item_embeddings), -1)  # (I,)
+        among[self.candidates] = np.arange(len(self.candidates))
+        if (among[items] < 0).any():
+            raise ValueError(
+                f"items: got {int((among[items] < 0).sum())} that are not candidates, allowed the "
+                f"{len(self.candidates)} candidates; make the environment with candidates=None, and all items are"
+            )
+        return among[items]
+
     def item_actions(self, choices: np.ndarray) -> np.ndarray:
         """Actions that show the candidates at ``choices`` (B,): those indices, or their embeddings (B, D)."""
         return choices if self.action == "item" else self.candidate_embeddings[choices]

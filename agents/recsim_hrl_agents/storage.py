@@ -40,6 +40,11 @@ def save(path: str | Path, description: dict[str, Any], tensors: dict[str, Tenso
     return folder
 
 
+def is_saved(path: str | Path) -> bool:
+    """Whether an agent was saved at ``path``; a save that was interrupted leaves none."""
+    return (Path(path) / _DESCRIPTION).exists()
+
+
 def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Description and tensors of a saved agent.
 

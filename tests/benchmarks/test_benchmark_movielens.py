@@ -10,6 +10,7 @@ import pytest
 from benchmarks import bounds
 from benchmarks.bounds import BoundsConfig
 from benchmarks.bounds_table import read_bounds
+from benchmarks.jobs import Workers
 from benchmarks.movielens import (
     FIT,
     Layout,
@@ -18,10 +19,12 @@ from benchmarks.movielens import (
     judge_simulator,
     make_logs,
     measure_bounds,
+    plan_of,
     publish,
     run,
     run_benchmark,
 )
+from benchmarks.offline import rank_plan
 from benchmarks.tasks import MOVIELENS, Entry, Preset, Task, make_preset, training_log
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens_files import GENRES
@@ -137,6 +140,18 @@ def test_benchmark_runs_on_the_simulators_made_here(done, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"movielens", "bounds_movielens.csv", "bounds_movielens.md"}
     # Nothing that holds ratings leaves the folder.
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".parquet", ".safetensors")]
+
+
+def test_the_agents_made_here_rank_the_test_half(done, tmp_path):
+    _, layout = done
+    text = rank_plan(plan_of(layout, small_preset()), Workers(1), "command")
+    with (layout.tables / "offline.csv").open(newline="") as file:
+        rows = [(row["task"], row["agent"], row["log"]) for row in csv.DictReader(file)]
+    agents = ("random", "popularity", "ddpg")
+    assert rows == [(task, agent, "movielens/test") for task in ("short", "long") for agent in agents]
+    assert "of 10 sessions" in text
+    publish(layout, tmp_path)
+    assert {"offline.csv", "offline.md"} <= {path.name for path in (tmp_path / "movielens").iterdir()}
 
 
 def test_finished_stages_are_skipped_and_a_missing_one_is_done(done):

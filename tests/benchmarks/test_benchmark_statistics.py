@@ -148,3 +148,12 @@ def test_same_seed_same_interval():
 def test_bootstrap_settings_are_checked(settings):
     with pytest.raises(ValueError, match="bootstrap"):
         Bootstrap(**settings)
+
+
+def test_a_relative_difference_is_a_share_of_what_the_second_earns():
+    second = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    # Half as much again on every user; seeds are drawn for each agent on its own, so that one seed leaves no width.
+    share = paired_difference(1.5 * second, second, relative=True)
+    assert share.estimate == pytest.approx(0.5) and share.low < 0.5 < share.high
+    share = paired_difference(1.5 * second[:1], second[:1], relative=True)
+    assert (share.estimate, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))

@@ -60,10 +60,19 @@ class Popularity(Agent):
 
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
+        rates = self._fitted_rates()
+        self._shown.fit_batch(len(observations["browsed"]))
+        return self.market.item_actions(self._shown.best(rates[self.market.candidates]))
+
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The smoothed rewards per impression; items that the log never shows have the mean of all."""
+        return torch.from_numpy(self._fitted_rates())[items]  # (B, n)
+
+    def _fitted_rates(self) -> np.ndarray:
+        """(I,) ``reward_rates``, which only a log can tell."""
         if self.reward_rates is None:
             raise ValueError("agent popularity: got no log yet, allowed after fit(log); call fit or load a saved agent")
-        self._shown.fit_batch(len(observations["browsed"]))
-        return self.market.item_actions(self._shown.best(self.reward_rates[self.market.candidates]))
+        return self.reward_rates
 
     def tensors(self) -> dict[str, Tensor]:
         """``reward_rates`` (I,)."""

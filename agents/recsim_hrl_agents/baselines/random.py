@@ -1,8 +1,10 @@
 """Uniformly random candidates: the lower bound that every other agent is held against."""
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from recsim_hrl_agents.base import Agent, Observations
@@ -39,6 +41,11 @@ class RandomAgent(Agent):
         self._shown.fit_batch(size)
         scores = self._draws.uniform(size, len(self.market.candidates))  # (B, C)
         return self.market.item_actions(self._shown.best(scores))
+
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """Numbers drawn anew for each batch, from its items and the agent's seed, so that no other draw changes."""
+        rng = np.random.default_rng((self.seed, zlib.crc32(items.numpy().tobytes())))
+        return torch.from_numpy(rng.random(tuple(items.shape)))  # (B, n)
 
     def tensors(self) -> dict[str, Tensor]:
         """Nothing is learned."""

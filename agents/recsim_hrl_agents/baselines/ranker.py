@@ -15,7 +15,7 @@ from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.item_ids import ItemIds
 from recsim_hrl_agents.baselines.shown import ShownItems
 from recsim_hrl_agents.logged import LoggedSessions, Windows
-from recsim_hrl_agents.market import HISTORIES, Market
+from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.networks import ItemTable
 
 USERS_PER_BLOCK = 8
@@ -176,19 +176,30 @@ class Ranker(Agent, ABC):
     @torch.no_grad()
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
-        if not self._fitted:
-            raise ValueError(
-                f"agent {self.name}: got no log yet, allowed after fit(log); call fit or load a saved agent"
-            )
-        self._shown.fit_batch(len(observations[HISTORIES[0]]))
-        windows = observations if self._ids is None else self._ids(observations)
-        reads = self.network.read(self._items, windows)  # (B, reads)
+        reads = self._reads(observations)  # (B, reads)
+        self._shown.fit_batch(len(reads))
         items = self.network.encode(self._items, self.market.candidates)  # each (C, ...)
         scores = [self._predicted_rewards(block, items) for block in reads.split(USERS_PER_BLOCK)]  # each (b, C)
         return self.market.item_actions(self._shown.best(torch.cat(scores).numpy()))
 
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The expected immediate rewards."""
+        encoded = self.network.encode(self._items, items.flatten().numpy())  # each (B n, ...)
+        return self._predicted_rewards(
+            self._reads(observations), tuple(one.unflatten(0, items.shape) for one in encoded)
+        )
+
+    def _reads(self, observations: Observations) -> Tensor:
+        """(B, reads) of users with these observations."""
+        if not self._fitted:
+            raise ValueError(
+                f"agent {self.name}: got no log yet, allowed after fit(log); call fit or load a saved agent"
+            )
+        return self.network.read(self._items, observations if self._ids is None else self._ids(observations))
+
     def _predicted_rewards(self, reads: Tensor, items: tuple[Tensor, ...]) -> Tensor:
-        """(B, C) expected reward of each encoded candidate for users with ``reads`` (B, reads)."""
+        """(B, C) expected rewards for users with ``reads`` (B, reads) of encoded items: the same for all users, each
+        (C, ...), or their own, each (B, C, ...)."""
         probs = torch.softmax(self.network(reads.unsqueeze(1), items), -1)  # (B, C, R)
         return probs @ self._rewards
 

@@ -1,8 +1,5 @@
 """DQN, PPO, TD3 and SAC of stable-baselines3, unmodified, through their public API, as agents of this package."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -13,7 +10,6 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN, PPO, SAC, TD3, dqn, ppo, sac, td3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.policies import BasePolicy
@@ -22,14 +18,12 @@ from torch import Tensor
 
 from recsim_hrl_agents.base import Agent, Observations
 from recsim_hrl_agents.baselines.sb3 import NativeVecEnv
-from recsim_hrl_agents.baselines.two_towers import TwoTowerDQNPolicy
+from recsim_hrl_agents.baselines.sb3_training import CurveCallback, global_generators_kept
+from recsim_hrl_agents.baselines.two_towers import TwoTowerDQNPolicy, TwoTowers
 from recsim_hrl_agents.draws import SessionDraws
-from recsim_hrl_agents.loop import Curve, SessionTotals
+from recsim_hrl_agents.loop import Curve
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable
-
-SETTINGS_IN_LOG = ("n_updates", "learning_rate", "clip_range")
-"""What SB3 logs beside its metrics."""
 
 HALF_LIVES = (2.0, 8.0)
 """Of the means that the networks read, in items."""
@@ -188,7 +182,7 @@ class SB3Agent(Agent):
                 f"agent {self.name}: got an environment with {market.action} actions, allowed {self.action} actions; "
                 f"make it with action={self.action!r}"
             )
-        with _global_generators_kept():
+        with global_generators_kept():
             torch.manual_seed(seed)
             self.policy = self.policy_class(
                 market.observation_space,
@@ -221,7 +215,7 @@ class SB3Agent(Agent):
     def learn(self, env: VectorEnv, steps: int, seed: int, curve: Curve) -> None:
         """SB3's own training loop; see :func:`recsim_hrl_agents.loop.train`."""
         vec_env = NativeVecEnv(env)
-        with _global_generators_kept():
+        with global_generators_kept():
             model = self.algorithm(
                 self.policy_class,
                 vec_env,
@@ -234,12 +228,20 @@ class SB3Agent(Agent):
             self.policy = model.policy  # so that whoever watches the training sees the weights of the moment
             model.set_logger(Logger(None, []))  # otherwise every training leaves a folder where temporary files go
             vec_env.seed(seed)
-            model.learn(steps, callback=_CurveCallback(curve))
+            model.learn(steps, callback=CurveCallback(curve))
 
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
         actions, _ = self.policy.predict(observations, deterministic=not explore)
         return actions
+
+    def _embeddings(self, items: Tensor) -> Tensor:
+        """(B, n, D) of catalogue indices (B, n)."""
+        return torch.from_numpy(self.market.item_embeddings)[items]
+
+    def _of_candidates(self, values: Tensor, items: Tensor) -> Tensor:
+        """(B, n) those of all candidates' ``values`` (B, C) that are of ``items`` (B, n), which must be candidates."""
+        return values.gather(1, torch.from_numpy(self.market.places(items.numpy())))
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of SB3's policy."""
@@ -253,45 +255,6 @@ class SB3Agent(Agent):
 def _falling(rate: float, left: float) -> float:
     """SB3's schedule of step sizes, told what share of the training is ``left``."""
     return rate * left
-
-
-class _CurveCallback(BaseCallback):
-    """Feeds a learning curve from SB3's loop."""
-
-    def __init__(self, curve: Curve) -> None:
-        super().__init__()
-        self._curve = curve
-        self._totals: SessionTotals | None = None
-
-    def _on_step(self) -> bool:
-        infos, ended = self.locals["infos"], self.locals["dones"]
-        if self._totals is None:
-            self._totals = SessionTotals(len(infos))
-        values = {key: np.array([info[key] for info in infos]) for key in ("click_reward", "order_reward")}
-        # SB3's infos are those of the step itself, so they serve as the final ones too.
-        sessions = self._totals.add(self.locals["rewards"], values | {"final_info": values}, ended)
-        metrics = {
-            key.removeprefix("train/"): float(value)
-            for key, value in self.logger.name_to_value.items()
-            if key.startswith("train/") and key.removeprefix("train/") not in SETTINGS_IN_LOG
-        }
-        self._curve.add(self.num_timesteps, sessions, metrics)
-        return True
-
-    def _on_training_end(self) -> None:
-        self._curve.finish(self.num_timesteps)
-
-
-@contextmanager
-def _global_generators_kept() -> Iterator[None]:
-    """SB3 seeds and draws from the global generators: give them back as they were."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
 
 
 class DQNAgent(SB3Agent):
@@ -324,6 +287,15 @@ class DQNAgent(SB3Agent):
         drawn = (which.astype(np.float64) * len(self.market.candidates)).astype(best.dtype)  # (B,)
         return np.where(chance < self.config.evaluation_eps, drawn, best)
 
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The Q values; without an item tower there are some for candidates alone."""
+        state, _ = self.policy.obs_to_tensor(observations)
+        network = self.policy.q_net
+        if not isinstance(network.q_net, TwoTowers):
+            return self._of_candidates(network(state), items)
+        features = network.extract_features(state, network.features_extractor)  # (B, features)
+        return network.q_net.values(features, self._embeddings(items))  # (B, n)
+
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
         del settings["item_tower"], settings["evaluation_eps"]
@@ -339,6 +311,15 @@ class PPOAgent(SB3Agent):
     policy_class = ppo.MultiInputPolicy
     passed_on = ("use_sde",)
 
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """By what the policy does, as PPO has no values of items: how similar its action is to each embedding, the rule
+        by which the environment picks (MaHRL Eq. 9); with item actions the log-probabilities, of candidates alone."""
+        if self.market.action == "item":
+            state, _ = self.policy.obs_to_tensor(observations)
+            return self._of_candidates(self.policy.get_distribution(state).distribution.logits, items)
+        action = torch.from_numpy(self.act(observations)).unsqueeze(1)  # (B, 1, D)
+        return torch.nn.functional.cosine_similarity(action, self._embeddings(items), dim=-1)  # (B, n)
+
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
         del settings["log_std_init"]
@@ -348,14 +329,28 @@ class PPOAgent(SB3Agent):
         return super()._policy() | {"log_std_init": self.config.log_std_init}
 
 
-class TD3Agent(SB3Agent):
+class ContinuousAgent(SB3Agent):
+    """TD3 and SAC: two critics of embeddings."""
+
+    action = "embedding"
+
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The lesser of the two critics' values, as in their targets, of the embeddings as actions in [-1, 1]."""
+        state, _ = self.policy.obs_to_tensor(observations)
+        critic = self.policy.critic
+        features = critic.extract_features(state, critic.features_extractor).unsqueeze(1)  # (B, 1, features)
+        actions = torch.from_numpy(self.policy.scale_action(self._embeddings(items).numpy()))  # (B, n, D)
+        pairs = torch.cat([features.expand(*items.shape, -1), actions], -1)  # (B, n, features + D)
+        return torch.stack([network(pairs).squeeze(-1) for network in critic.q_networks]).amin(0)  # (B, n)
+
+
+class TD3Agent(ContinuousAgent):
     """SB3's TD3 on embeddings."""
 
     name = "sb3-td3"
     config_class = TD3Config
     algorithm = TD3
     policy_class = td3.MultiInputPolicy
-    action = "embedding"
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
@@ -367,14 +362,13 @@ class TD3Agent(SB3Agent):
         return settings | {"action_noise": noise}
 
 
-class SACAgent(SB3Agent):
+class SACAgent(ContinuousAgent):
     """SB3's SAC on embeddings."""
 
     name = "sb3-sac"
     config_class = SACConfig
     algorithm = SAC
     policy_class = sac.MultiInputPolicy
-    action = "embedding"
     passed_on = ("use_sde",)
 
 

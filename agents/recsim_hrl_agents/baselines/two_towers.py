@@ -28,7 +28,18 @@ class TwoTowers(nn.Module):
         """(B, C) of users with ``features`` (B, width)."""
         user, item = self.user(features), self.item(self.candidates)  # (B, E + 1), (C, E + 1)
         own = user[:, -1:] + item[:, -1]  # (B, C)
-        return torch.addmm(own, user[:, :-1], item[:, :-1].T, alpha=(user.shape[1] - 1) ** -0.5)
+        return torch.addmm(own, user[:, :-1], item[:, :-1].T, alpha=self._scale)
+
+    def values(self, features: Tensor, items: Tensor) -> Tensor:
+        """(B, n) of n items each, with embeddings (B, n, D), for users with ``features`` (B, width)."""
+        user, item = self.user(features), self.item(items)  # (B, E + 1), (B, n, E + 1)
+        own = user[:, -1:] + item[..., -1]  # (B, n)
+        return own + self._scale * torch.einsum("be,bne->bn", user[:, :-1], item[..., :-1])
+
+    @property
+    def _scale(self) -> float:
+        """1 / sqrt(E), so that products of random features are of one size whatever their number."""
+        return (self.item[-1].out_features - 1) ** -0.5
 
 
 class TwoTowerDQNPolicy(dqn.MultiInputPolicy):

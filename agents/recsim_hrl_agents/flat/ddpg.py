@@ -144,6 +144,11 @@ class DDPG(ActorCritic, Agent):
             virtual = self._try_out(virtual)
         return as_asked(self._emit(virtual), observations)
 
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The critic's values of the items as they are (MaHRL 4.2.2)."""
+        state = self.critic.encoder(self.items(observations, self._keys))  # (B, hidden)
+        return self.critic.value(state, self.items.items(items))  # (B, n)
+
     def _try_out(self, virtual: Tensor) -> Tensor:
         """(B, D) what is shown in place of ``virtual`` (B, D) to explore."""
         size, where = len(virtual), {"generator": self._draws, "device": self.device}

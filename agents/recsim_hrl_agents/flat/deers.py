@@ -245,6 +245,12 @@ class DEERS(Agent):
         choice = choice.squeeze(1)  # (B,)
         return as_asked(choice if self.market.action == "item" else self.candidates[choice], observations)
 
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The learned network's values."""
+        reads = self.network.read(self._windows(self._state(observations)))  # each (B, width)
+        encoded = self.network.encode(self.items.items(items))  # each (B, n, width)
+        return self.network.value([read.unsqueeze(1) for read in reads], encoded)  # (B, n)
+
     def _fit_batch(self, size: int) -> None:
         """Start afresh if nobody said how many sessions there are: ``act`` was called without ``begin``."""
         if len(self._length) == 0:

@@ -233,6 +233,12 @@ class MaHRL(Agent):
         self._position += 1
         return self.low.act({**observations, GOAL: goal}, explore=explore)
 
+    def _scores(self, observations: Observations, items: Tensor) -> Tensor:
+        """The low-level critic's values at the start of a session, under the first of the high level's goals (4.2.2);
+        where goals are no part of the low level's state they do not matter."""
+        goals = self.high.goals(observations, explore=False, warming=False)  # (B, M, D)
+        return self.low._scores({**observations, GOAL: goals[:, 0]}, items)
+
     def _renew(self, rows: np.ndarray, observations: Observations, explore: bool) -> None:
         index = np.flatnonzero(rows)
         if not len(index):

@@ -1,0 +1,113 @@
+"""Tables of the offline evaluation: each metric, its gain over DEERS, and the gain that the paper prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.aggregate import write_csv, write_text
+from benchmarks.ranking import METRICS, Ranking
+from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference
+from benchmarks.tables import Table, aligned, count, section
+
+REFERENCE = "deers"
+"""What gains are measured against."""
+
+PAPER = {
+    "cf": (0.2953, 0.2156, 0.2152),
+    "fm": (0.2818, 0.2011, 0.2003),
+    "wide-deep": (0.3110, 0.2417, 0.2426),
+    "gru": (0.3125, 0.2425, 0.2433),
+    "deers": (0.3273, 0.2554, 0.2554),
+    "ddpg": (0.3262, 0.2497, 0.2548),
+    "mahrl": (0.3534, 0.2691, 0.2715),
+}
+"""MaHRL Table 2: MAP, NDCG@20 and NDCG@40 of the agents that are ours too."""
+
+Values = dict[str, np.ndarray]
+"""Of one agent on one task: each metric (S, U), a row for each training seed, a column for each session."""
+
+
+def write_offline(rankings: Sequence[Ranking], silent: Sequence[str], command: str, folder: Path) -> str:
+    """Write offline.csv and offline.md of all finished ``rankings``; returns the text for a terminal.
+
+    Args:
+        rankings: Of one preset.
+        silent: Agents that were left out because they have no scores.
+        command: What made them.
+        folder: Of the results.
+    """
+    rows = [
+        (one.task, one.agent, one.seed, one.key, one.log, one.counts.ranked)
+        + tuple(f"{np.mean(one.metrics[name]):.6f}" for name in METRICS)
+        for one in rankings
+    ]
+    write_csv(folder / "offline.csv", ("task", "agent", "seed", "key", "log", "sessions", *METRICS), rows)
+    tasks = dict.fromkeys(one.task for one in rankings)
+    tables = [task_table(task, [one for one in rankings if one.task == task]) for task in tasks]
+    notes = legend(rankings, silent)
+    blocks = ["# Held-out sessions, ranked", *(section(*table) for table in tables), *notes]
+    write_text(folder / "offline.md", "\n\n".join([*blocks, f"Made by:\n\n```\n{command}\n```"]) + "\n")
+    return "\n\n".join([*(aligned(*table) for table in tables), *notes])
+
+
+def task_table(task: str, rankings: Sequence[Ranking]) -> tuple[str, Table]:
+    """Title and table of the agents of one task, from the lowest MAP to the highest."""
+    agents = dict.fromkeys(one.agent for one in rankings)
+    values: dict[str, Values] = {
+        agent: {name: np.array([one.metrics[name] for one in rankings if one.agent == agent]) for name in METRICS}
+        for agent in agents
+    }
+    order = sorted(agents, key=lambda agent: values[agent]["map"].mean())
+    seeds = max(len(matrices["map"]) for matrices in values.values())
+    title = f"Task {task}: {rankings[0].counts.ranked} held-out sessions, {count(seeds, 'training seed')}"
+    header = ("", *(cell for name in METRICS.values() for cell in (name, "gain", "paper")))
+    return title, [header, *((agent, *_cells(agent, values)) for agent in order)]
+
+
+def _cells(agent: str, values: dict[str, Values]) -> list[str]:
+    """Each metric of an agent, its gain, and the paper's."""
+    cells = []
+    for place, name in enumerate(METRICS):
+        own = values[agent][name]
+        cells.append(_interval(crossed_bootstrap(own, "mean", Bootstrap()), "{:.4f}"))
+        if agent == REFERENCE or REFERENCE not in values:
+            cells.append("")
+        else:
+            gain = paired_difference(own, values[REFERENCE][name], Bootstrap(), relative=True)
+            cells.append(_interval(gain, "{:+.2%}"))
+        cells.append(paper_gain(agent, place))
+    return cells
+
+
+def paper_gain(agent: str, place: int) -> str:
+    """The paper's gain over DEERS in its metric number ``place``; empty for agents that it does not have."""
+    if agent == REFERENCE or agent not in PAPER:
+        return ""
+    return f"{PAPER[agent][place] / PAPER[REFERENCE][place] - 1:+.2%}"
+
+
+def _interval(value: Interval, form: str) -> str:
+    estimate, low, high = (form.format(number) for number in (value.estimate, value.low, value.high))
+    return f"{estimate} [{low}, {high}]"
+
+
+def legend(rankings: Sequence[Ranking], silent: Sequence[str]) -> list[str]:
+    """What the tables are of, in paragraphs."""
+    notes = [
+        "Each agent orders the items of a session by its scores at the session's start. MAP takes a click or an order "
+        "as relevant; NDCG gains 1 by a click and 5 by an order. Items of equal score share one place. Brackets are "
+        "95% bootstrap intervals over training seeds and sessions, paired for gains. The paper's gains are of its "
+        "Table 2, on the log of a shop: levels cannot be compared."
+    ]
+    for log, counts in {one.log: one.counts for one in rankings}.items():
+        notes.append(
+            f"Log `{log}`: of {counts.sessions} sessions {counts.without_click} have no click and "
+            f"{counts.of_one_item} one item only, and do not count; {counts.without_history} of the {counts.ranked} "
+            "that do are a user's first, with empty histories."
+        )
+    if REFERENCE not in {one.agent for one in rankings}:
+        notes.append(f"Without `{REFERENCE}` among the agents there is nothing to gain over: those columns are empty.")
+    if silent:
+        notes.append(f"Left out, as they have no scores of items: {', '.join(f'`{agent}`' for agent in silent)}.")
+    return notes
