@@ -70,7 +70,8 @@ def run(config: RunConfig) -> str:
         training_log(task, logs)
     records = folder / "runs"
     try:
-        sweep(wanted, records, functools.partial(execute, logs=logs), config.workers, ray=config.ray)
+        work = functools.partial(execute, logs=logs, unfinished=records.resolve())
+        sweep(wanted, records, work, config.workers, ray=config.ray)
     finally:
         finished = finished_records(every, records)
         if finished:
