@@ -65,6 +65,7 @@ class Checkpoint:
         }
         self._settings = storage.plain(settings | about)
         self._written = 0
+        self._collector().collect(agent, "agent")  # what cannot be kept is told now, and not in an hour
 
     def restore(self, totals: Any) -> dict[str, Any] | None:
         """Fill agent, environment and ``totals`` with what was written last; returns the rest, None if nothing was.
@@ -94,14 +95,16 @@ class Checkpoint:
         self._written = parts["env_steps"]
         return parts
 
+    def _collector(self) -> Collector:
+        return Collector({"recsim_hrl_agents", "recsim_hrl", type(self._agent).__module__.partition(".")[0]})
+
     def is_due(self, env_steps: int) -> bool:
         """Whether the last checkpoint is so old that one should be written after ``env_steps``."""
         return env_steps - self._written >= self._every
 
     def write(self, env_steps: int, **parts: Any) -> None:
         """Replace the checkpoint by the agent, the environment and ``parts`` as they are now."""
-        packages = {"recsim_hrl_agents", "recsim_hrl", type(self._agent).__module__.partition(".")[0]}
-        collector = Collector(packages)
+        collector = self._collector()
         parts = {"agent": self._agent, "env_steps": env_steps, **parts}
         tree = {
             "env": collector.collect(self._env.state_dict(), "env"),

@@ -70,10 +70,11 @@ class Collector:
 
     def _leaf(self, value: Any, path: str) -> Node:
         if type(value) is Tensor and not value.requires_grad and str(value.dtype) in _DTYPES:
-            return self._tensor(value, path)
+            return self._tensor(value, value.stride(), path)
         if isinstance(value, np.ndarray | np.generic) and f"torch.{value.dtype.name}" in _DTYPES:
             kind = "array" if isinstance(value, np.ndarray) else "scalar"
-            return {kind: self._tensor(torch.from_numpy(np.array(value)), path)}
+            strides = tuple(stride // value.itemsize for stride in value.strides)
+            return {kind: self._tensor(torch.from_numpy(np.array(value, order="C")), strides, path)}
         if isinstance(value, nn.Module):
             return {"state_dict": {"dict": self._items(value.state_dict(), path)}}
         if isinstance(value, torch.optim.Optimizer):
@@ -109,11 +110,14 @@ class Collector:
     def _items(self, values: dict, path: str) -> list:
         return [[key, self.collect(one, f"{path}[{key!r}]")] for key, one in values.items()]
 
-    def _tensor(self, value: Tensor, path: str) -> Node:
+    def _tensor(self, value: Tensor, strides: tuple[int, ...], path: str) -> Node:
         about = {"dtype": str(value.dtype), "shape": list(value.shape), "device": str(value.device)}
+        value = value.contiguous()
+        if strides != value.stride() and all(stride > 0 for stride in strides):
+            about["strides"] = list(strides)  # sums over another layout may round differently
         if not value.dim() and value.dtype in (torch.float32, torch.float64, torch.int64):
             return {"number": value.item(), **about}
-        value = value.cpu().contiguous()
+        value = value.cpu()
         if value.nbytes > _TRIMMED:
             value = value[: _rows_in_use(value)]
         self.tensors[path] = value
@@ -186,7 +190,8 @@ class Restorer:
             whole[: len(part)] = part
         else:
             whole.copy_(part)
-        return whole.to(node["device"])
+        strides = node.get("strides", whole.stride())
+        return torch.empty_strided(whole.shape, strides, dtype=dtype, device=node["device"]).copy_(whole)
 
     def _dict(self, items: list, present: dict, path: str) -> dict:
         return {key: self.restore(one, present.get(key), f"{path}[{key!r}]") for key, one in items}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gymnasium.vector import VectorWrapper
 from recsim_hrl_agents import make_agent, storage, train
 
 from recsim_hrl.simulator.store import random_simulator
@@ -185,6 +186,13 @@ def test_what_cannot_be_put_aside_is_refused(session_env, circle, tmp_path):
         train(make_agent("sb3-ppo", env), env, 40, checkpoint=tmp_path)
     with pytest.raises(ValueError, match="checkpoint_every: got 0"):
         train(make_agent("ddpg", env), env, 40, checkpoint=tmp_path, checkpoint_every=0)
+    agent = make_agent("ddpg", env)
+    agent.window = memoryview(b"")
+    with pytest.raises(ValueError, match=r"agent\.window: got a builtins\.memoryview"):
+        train(agent, env, 40, checkpoint=tmp_path)
+    wrapped = VectorWrapper(env)
+    with pytest.raises(ValueError, match="got a VectorWrapper, which has no"):
+        train(make_agent("ddpg", env), wrapped, 40, checkpoint=tmp_path)
     toy = circle(2)
     with pytest.raises(ValueError, match=r"ToyVectorEnv, which has no state_dict\(\)"):
         train(make_agent("ddpg", toy), toy, 40, checkpoint=tmp_path)

@@ -92,6 +92,18 @@ def test_arrays_and_numbers_of_numpy():
     assert back[:3] == [0.1, 3, True]
 
 
+def test_the_layout_of_memory_is_kept():
+    grid = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+    values = [grid[:, 1], grid.T, torch.from_numpy(grid)[:, :, 2], torch.from_numpy(grid).permute(2, 0, 1)]
+    for value, back in zip(values, there_and_back(values), strict=True):
+        np.testing.assert_array_equal(back, value)
+        strides = [one.strides if isinstance(one, np.ndarray) else one.stride() for one in (back, value)]
+        assert strides[0] == strides[1]
+    flipped, repeated = there_and_back([grid[:, ::-1], np.broadcast_to(grid[0, 0], (3, 4))])
+    np.testing.assert_array_equal(flipped, grid[:, ::-1])
+    np.testing.assert_array_equal(repeated, [grid[0, 0]] * 3)
+
+
 def test_objects_are_filled_in_place_and_stay_shared():
     def learn(whole):
         for part in whole.parts:
