@@ -97,7 +97,8 @@ class Plan:
         for task in {run.task for run, _ in self.wanted if run.entry.needs_log}:
             training_log(task, self.logs)
         self.agents.mkdir(parents=True, exist_ok=True)
-        sweep(self.wanted, self.records, partial(execute, logs=self.logs, agents=self.agents), workers, ray=ray)
+        places = {"logs": self.logs, "agents": self.agents, "unfinished": self.records.resolve()}
+        sweep(self.wanted, self.records, partial(execute, **places), workers, ray=ray)
 
 
 def make_plan(preset: Preset, folder: Path, logs: Path, wanted: Collection[Run] | None = None) -> Plan:

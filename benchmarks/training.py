@@ -1,6 +1,7 @@
 """Does one run: makes the environments, lets the agent learn on one simulator and judges it on the other."""
 
 import dataclasses
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ VALIDATION_SHARE = 4
 """Judging a checkpoint shows a quarter as many items as the whole training (102,400 steps: 512 short sessions)."""
 VALIDATION_SEED = 20_000_000
 """Of the first user that a checkpoint is judged on; no training or evaluation user comes near."""
+KEEP_EVERY = 10_000
+"""Environment steps after which a training is kept, to go on from there after a kill."""
+_BEST = "best"
 
 
 def make_env(run: Run, split: str) -> VectorEnv:
@@ -51,7 +55,7 @@ def agent_config(entry: Entry) -> dict[str, Any]:
     return dataclasses.asdict(agent_class(entry.agent).config_class(**dict(entry.settings)))
 
 
-def execute(run: Run, key: str, logs: Path, agents: Path | None = None) -> RunRecord:
+def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinished: Path | None = None) -> RunRecord:
     """Train, or fit, the agent of ``run`` on the train simulator and evaluate it on the test simulator.
 
     Args:
@@ -59,6 +63,7 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None) -> RunRe
         key: What the record is filed under.
         logs: Where :func:`benchmarks.tasks.training_log` keeps logs.
         agents: Folder to save the agent in; a worker that does not see it, on another machine, saves none.
+        unfinished: Folder in which a training that is killed leaves what the next call goes on from; it is not made.
 
     Raises:
         ValueError: If the two simulators do not share their candidates.
@@ -66,11 +71,13 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None) -> RunRe
     # Other runs work beside this one; two threads each would make all of them many times slower.
     torch.set_num_threads(1)
     learning, judging = make_env(run, "train"), make_env(run, "test")
+    # A worker on another machine may not see the folder.
+    keep = unfinished / f"unfinished-{key}" if unfinished is not None and unfinished.is_dir() else None
     try:
         _require_same_items(run, Market.of(learning), Market.of(judging))
         agent = _make_agent(run, learning)
         started = time.monotonic()
-        curve = _learn(agent, run, learning, logs)
+        curve = learn(agent, run, learning, logs, keep)
         trained = time.monotonic()
         if agents is not None and agents.is_dir():
             agent.save(agent_path(run, key, agents))
@@ -79,6 +86,8 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None) -> RunRe
     finally:
         learning.close()
         judging.close()
+    if keep is not None:
+        shutil.rmtree(keep, ignore_errors=True)
     return RunRecord(
         key=key,
         task=run.task.name,
@@ -100,7 +109,7 @@ def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path) 
     if storage.is_saved(path):
         agent.load(path)
         return agent
-    _learn(agent, run, env, logs)
+    learn(agent, run, env, logs)
     if agents.is_dir():
         agent.save(path)
     return agent
@@ -110,28 +119,51 @@ def _make_agent(run: Run, env: VectorEnv) -> Agent:
     return make_agent(run.entry.agent, env, seed=run.training_seed, **dict(run.entry.settings))
 
 
-def _learn(agent: Agent, run: Run, env: VectorEnv, logs: Path) -> list[tuple[int, float]]:
-    """Let the agent learn from what it learns from; returns (environment steps, session reward) pairs, if any."""
+def learn(agent: Agent, run: Run, env: VectorEnv, logs: Path, keep: Path | None = None) -> list[tuple[int, float]]:
+    """Let the agent learn from what it learns from; returns (environment steps, session reward) pairs, if any.
+
+    Args:
+        agent: Learns in place.
+        run: What the agent and its budget are.
+        env: The run's environment over the train simulator.
+        logs: Where :func:`benchmarks.tasks.training_log` keeps logs.
+        keep: See :func:`train_and_keep_the_best`.
+    """
     if agent.learns_from == "nothing":
         return []
     if agent.learns_from == "log":
         agent.fit(logged_sessions(training_log(run.task, logs), Market.of(env)))
         return []
-    return train_and_keep_the_best(agent, run, env)
+    return train_and_keep_the_best(agent, run, env, keep)
 
 
-def train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tuple[int, float]]:
+def train_and_keep_the_best(
+    agent: Agent, run: Run, env: VectorEnv, keep: Path | None = None
+) -> list[tuple[int, float]]:
     """Train, and leave the agent at its best checkpoint: what it learns last is not always what it learned best.
 
     Checkpoints are judged without exploring, on the train simulator and on users apart from all others. The same for
     every agent that learns by acting.
+
+    Args:
+        agent: Learns in place.
+        run: What the agent and its budget are.
+        env: The run's environment over the train simulator.
+        keep: Folder in which the training and the best checkpoint so far are kept, so that the same call goes on
+            after a kill; for agents that bring a loop of their own nothing is kept.
+
+    Returns:
+        (environment steps, mean session reward) of every checkpoint.
     """
+    if hasattr(agent, "learn"):
+        keep = None
     judge, judging = make_agent(run.entry.agent, env, seed=0, **dict(run.entry.settings)), make_env(run, "train")
     sessions = max(8, run.entry.steps // VALIDATION_SHARE // run.task.session_length)
-    curve: list[tuple[int, float]] = []
-    best: dict[str, torch.Tensor] = {}
+    curve, best = _judged(keep)
 
     def check(point: dict[str, float]) -> None:
+        if curve and point["env_steps"] <= curve[-1][0]:
+            return  # judged before the kill
         weights = {name: value.detach().clone() for name, value in agent.tensors().items()}
         judge.load_tensors(weights)
         value = float(evaluate(judge, judging, sessions, VALIDATION_SEED).total_reward.mean())
@@ -139,13 +171,26 @@ def train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv) -> list[tupl
             best.clear()
             best.update(weights)
         curve.append((int(point["env_steps"]), value))
+        if keep is not None:
+            storage.save(keep / _BEST, {"curve": curve}, best, _BEST)
 
+    every, training = max(1, run.entry.steps // CHECKPOINTS), keep and keep / "training"
     try:
-        train(agent, env, run.entry.steps, run.training_seed, check, max(1, run.entry.steps // CHECKPOINTS))
+        train(agent, env, run.entry.steps, run.training_seed, check, every, training, KEEP_EVERY)
     finally:
         judging.close()
     agent.load_tensors(best)
     return curve
+
+
+def _judged(keep: Path | None) -> tuple[list[tuple[int, float]], dict[str, torch.Tensor]]:
+    """What a training that was killed left in ``keep``: the checkpoints judged so far, and the best one's tensors."""
+    if keep is None or not storage.is_saved(keep / _BEST, _BEST):
+        return [], {}
+    described, best = storage.load(
+        keep / _BEST, _BEST, f"written by a benchmark; delete {keep} to train from the start"
+    )
+    return [(int(steps), float(value)) for steps, value in described["curve"]], best
 
 
 def logged_sessions(path: Path, market: Market) -> LoggedSessions:

@@ -57,9 +57,10 @@ class ActorCritic:
         }
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`recsim_hrl_agents.base.Agent.load_tensors`."""
+        """See :meth:`recsim_hrl_agents.base.Agent.load_tensors`; slow copies that were left out start anew."""
         for network in _NETWORKS:
-            getattr(self, network).load_state_dict(below(tensors, network))
+            own = below(tensors, network) or below(tensors, network.removeprefix("target_"))
+            getattr(self, network).load_state_dict(own)
 
 
 def below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

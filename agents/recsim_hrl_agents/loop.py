@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from recsim_hrl.wrappers.infos import final_observations, require_same_step, step_values
 from recsim_hrl_agents.base import Agent, Array, Transitions
+from recsim_hrl_agents.checkpoints import Checkpoint
 from recsim_hrl_agents.market import device_of
 
 Record = dict[str, float]
@@ -71,6 +74,14 @@ class Curve:
         if not self.records or self.records[-1]["env_steps"] < env_steps:
             self._record(env_steps)
 
+    def state(self) -> dict[str, Any]:
+        """The records, and what came since the last of them."""
+        return {"records": self.records, "sessions": self._sessions, "metrics": self._metrics}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave; ``progress`` was told of its records already."""
+        self.records, self._sessions, self._metrics = state["records"], state["sessions"], state["metrics"]
+
     def _record(self, env_steps: int) -> None:
         record: Record = {"env_steps": float(env_steps)}
         if self._sessions:
@@ -93,6 +104,8 @@ def train(
     seed: int = 0,
     progress: Callable[[Record], None] | None = None,
     record_every: int = 10_000,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 10_000,
 ) -> list[Record]:
     """Let an agent learn by acting.
 
@@ -104,19 +117,43 @@ def train(
         seed: Sub-environment i starts from seed + i. The agent's own draws come from the agent's seed.
         progress: Called with each record of the learning curve.
         record_every: Environment steps per record.
+        checkpoint: Folder in which the whole training is kept, so that the same call, with an agent and an environment
+            made as the first ones were, goes on after a kill at any moment and ends with the same weights and curve.
+            ``progress`` is told of a record once more, if the kill came between it and a checkpoint. When the training
+            ends, the folder stays, and the same call returns at once.
+        checkpoint_every: Environment steps from one checkpoint to the next; the result does not depend on it.
 
     Returns:
         The learning curve. Its rewards are those of exploring sessions, below what :func:`evaluate` measures.
+
+    Raises:
+        ValueError: If agent and environment cannot be trained or put aside together, or if the checkpoint is damaged
+            or of another training.
     """
     _check_training(agent, env, steps)
-    curve = Curve(record_every, progress)
+    curve, kept = Curve(record_every, progress), None
+    if checkpoint is not None:
+        about = {"steps": steps, "seed": seed, "record_every": record_every}
+        kept = Checkpoint(checkpoint, checkpoint_every, agent, env, about)
     if hasattr(agent, "learn"):  # stable-baselines3 brings its own loop
         agent.learn(env, steps, seed, curve)
         return curve.records
-    totals = SessionTotals(env.num_envs)
-    observations, _ = env.reset(seed=seed)
-    agent.begin(np.ones(env.num_envs, bool))
-    on_tensors, env_steps = device_of(env) is not None, 0
+    _run(agent, env, steps, seed, curve, kept)
+    return curve.records
+
+
+def _run(agent: Agent, env: VectorEnv, steps: int, seed: int, curve: Curve, kept: Checkpoint | None) -> None:
+    """The loop of :func:`train`, from the start or from what is ``kept``."""
+    totals, env_steps, on_tensors = SessionTotals(env.num_envs), 0, device_of(env) is not None
+    before = kept.restore(totals) if kept else None
+    if before:
+        observations, env_steps = before["observations"], before["env_steps"]
+        curve.resume(before["curve"])
+        if env_steps >= steps:
+            return
+    else:
+        observations, _ = env.reset(seed=seed)
+        agent.begin(np.ones(env.num_envs, bool))
     while env_steps < steps:
         actions = agent.act(observations, explore=True)
         next_observations, rewards, terminated, truncated, infos = env.step(actions)
@@ -138,8 +175,11 @@ def train(
             agent.begin(starting)
         env_steps += env.num_envs
         curve.add(env_steps, totals.add(rewards, infos, ended), metrics)
+        if kept and kept.is_due(env_steps) and env_steps < steps:
+            kept.write(env_steps, observations=observations, totals=totals, curve=curve.state())
     curve.finish(env_steps)
-    return curve.records
+    if kept:
+        kept.write(env_steps, observations=observations, totals=totals, curve=curve.state())
 
 
 def _check_training(agent: Agent, env: VectorEnv, steps: int) -> None:

@@ -1,7 +1,7 @@
-"""Saved agents: a folder with ``agent.json`` and one safetensors file; no pickle, nothing is executed on load.
+"""What is saved: a folder with ``agent.json`` and one safetensors file; no pickle, nothing is executed on load.
 
 The JSON names the weights file by its hash and is replaced last, in one rename. Whoever is killed in between leaves
-the earlier agent whole.
+what was saved before whole. Checkpoints of trainings are the same, with another name in place of ``agent``.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 FORMAT = 1
-_DESCRIPTION = "agent.json"
 
 
 def plain(value: Any) -> Any:
@@ -24,8 +23,8 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def save(path: str | Path, description: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
-    """Write ``description`` and ``tensors`` to the folder ``path``; returns it."""
+def save(path: str | Path, description: dict[str, Any], tensors: dict[str, Tensor], kind: str = "agent") -> Path:
+    """Write ``description``, to ``<kind>.json``, and ``tensors`` to the folder ``path``; returns it."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     payload = save_safetensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
@@ -33,38 +32,39 @@ def save(path: str | Path, description: dict[str, Any], tensors: dict[str, Tenso
     weights = f"weights-{digest[:16]}.safetensors"
     _replace(folder / weights, payload)
     text = json.dumps({"format": FORMAT, "weights": weights, "sha256": digest, **description}, indent=2)
-    _replace(folder / _DESCRIPTION, text.encode())
-    for stale in folder.glob("weights-*.safetensors"):
+    _replace(folder / f"{kind}.json", text.encode())
+    for stale in (*folder.glob("weights-*.safetensors"), *folder.glob(".*.json.*"), *folder.glob(".weights-*")):
         if stale.name != weights:
             stale.unlink()
     return folder
 
 
-def is_saved(path: str | Path) -> bool:
-    """Whether an agent was saved at ``path``; a save that was interrupted leaves none."""
-    return (Path(path) / _DESCRIPTION).exists()
+def is_saved(path: str | Path, kind: str = "agent") -> bool:
+    """Whether something was saved at ``path`` as ``kind``; a save that was interrupted leaves nothing."""
+    return (Path(path) / f"{kind}.json").exists()
 
 
-def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Description and tensors of a saved agent.
+def load(
+    path: str | Path, kind: str = "agent", fix: str = "written by Agent.save; save the agent again"
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors of what was saved as ``kind``; ``fix`` ends the error.
 
     Raises:
         ValueError: If the folder is missing, damaged, or of another format.
     """
     folder = Path(path)
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text())
+        description = json.loads((folder / f"{kind}.json").read_text())
         weights = description["weights"]
         if description["format"] != FORMAT or Path(weights).name != weights:
             raise ValueError(f"format {description['format']}, weights {weights!r}")
         payload = (folder / weights).read_bytes()
         if hashlib.sha256(payload).hexdigest() != description["sha256"]:
-            raise ValueError(f"{weights} does not have the hash that {_DESCRIPTION} names")
+            raise ValueError(f"{weights} does not have the hash that {kind}.json names")
         tensors = load_safetensors(payload)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(
-            f"{folder}: got no readable agent ({error}), allowed a folder of format {FORMAT} written by Agent.save; "
-            "save the agent again"
+            f"{folder}: got no readable {kind} ({error}), allowed a folder of format {FORMAT} {fix}"
         ) from error
     return description, tensors
 

@@ -23,6 +23,8 @@ from recsim_hrl.types import R
 _COSINES = 1 << 26
 """Cosines held at once: half a gigabyte of float64."""
 _LAST = torch.iinfo(torch.int64).min
+_USERS = ("user", "histories", "whole", "kinds", "written", "_shown", "responses", "wrong")
+"""Tensors that say where users stand, beside their seeds, episodes and the step."""
 
 
 class TensorCore:
@@ -70,6 +72,19 @@ class TensorCore:
         self.responses = torch.zeros((size, R), dtype=torch.int64, device=self.device)
         self._response_key = random.mix(random.mix(self.seed, RESPONSE_STREAM), self.episode)
         self._noise_key = random.mix(random.mix(self.seed, NOISE_STREAM), self.episode)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all that changes, as arrays."""
+        parts = {name: getattr(self, name).cpu().numpy().copy() for name in ("seed", "episode", *_USERS)}
+        return parts | {"step": np.array(self.step)}
+
+    def resume(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.seed, self.episode = self._place(state["seed"]), self._place(state["episode"])
+        self.begin()
+        self.step = int(state["step"])
+        for name in _USERS:
+            setattr(self, name, self._place(state[name]))
 
     @property
     def shown(self) -> Tensor:

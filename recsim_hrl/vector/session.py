@@ -24,6 +24,7 @@ from recsim_hrl.vector.shell import (
     impression,
     load_core,
 )
+from recsim_hrl.vector.state import put_state, take_state
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
@@ -134,6 +135,25 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         everyone = np.ones(self.num_envs, dtype=np.bool_)
         info |= _masked({"user": self._batch.users()}, everyone)
         return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, info
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Where all users stand, as arrays by name: another environment of the same arguments can go on from there.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        return take_state(self._batch)
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what :meth:`state_dict` gave: the same actions bring the same items, responses and observations.
+
+        Pictures of sessions begin anew, and so does ``np_random``, which only resets without a seed ask.
+
+        Raises:
+            ValueError: If the arrays are damaged, or of another task or number of users.
+        """
+        put_state(self._batch, state)
+        self._begin_traces(np.arange(self.num_envs))
 
     def _split(self, observation: Any, mask: np.ndarray) -> np.ndarray:
         """(B,) object array of single observations where ``mask`` holds, None elsewhere."""

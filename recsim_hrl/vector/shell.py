@@ -105,6 +105,11 @@ class SessionBatch:
         self.seeds, self.episodes = seeds, episodes
         self._ended = np.count_nonzero(self.core.terminal(self.state)) > 0
 
+    def resume(self, state: SessionState) -> None:
+        """Go on from the ``state`` of users in the middle of their sessions."""
+        self.state, self.seeds, self.episodes = state, state.seed.copy(), state.episode.copy()
+        self._ended = False
+
     def _check_user(self, user: int | None) -> int:
         if user is None:
             return -1

@@ -15,6 +15,7 @@ from recsim_hrl.simulator.core import HISTORIES, Action, Observation, SessionCon
 from recsim_hrl.simulator.tensor_core import TensorCore
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER
 from recsim_hrl.vector.shell import SEED_BITS, VectorOffer, check_num_envs, check_seed, load_core
+from recsim_hrl.vector.state import TASK, check_state, require_started, task_digest
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
@@ -123,6 +124,25 @@ class RecSessionTensorEnv(VectorOffer, VectorEnv):
                 f"{self.core.config.action} action: got one outside the action space {self.single_action_space} in "
                 "this session, or NaN; check the policy for NaN and clip its actions"
             )
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Where all users stand, as arrays by name: another environment of the same arguments can go on from there.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        return {TASK: task_digest(self.core)} | require_started(self._users).state()
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what :meth:`state_dict` gave, on any device.
+
+        Raises:
+            ValueError: If the arrays are damaged, or of another task or number of users.
+        """
+        users = TensorCore(self.core, np.arange(self.num_envs), self.device)
+        check_state(state, {TASK: task_digest(self.core)} | users.state())
+        users.resume(state)
+        self._users = users
 
     def _read(self, actions: Tensor | np.ndarray) -> Tensor:
         tensor = torch.as_tensor(actions, device=self.device)

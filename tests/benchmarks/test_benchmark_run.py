@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from recsim_hrl_agents.flat.ddpg import DDPG
 
 import benchmarks.run as command
+from benchmarks import training
 from benchmarks.run import RunConfig, run
 from benchmarks.tasks import Entry, Preset, Run, Task
 from benchmarks.training import agent_config, execute
@@ -66,3 +68,38 @@ def test_help_names_every_option(module, words):
         [sys.executable, "-m", f"benchmarks.{module}", "--help"], capture_output=True, text=True, check=True
     )
     assert words in shown.stdout
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("checkpoints", [1, 3, 4])
+def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(preset, tmp_path, monkeypatch, checkpoints):
+    one = Run(preset.tasks[0], Entry("ddpg", steps=80, settings=(("warmup_steps", 20),)), seed=3)
+    expected = execute(one, "key", tmp_path)
+    judge, act, calls = training.evaluate, DDPG.act, []
+
+    def killed(*arguments):
+        if len(calls) == checkpoints:
+            raise Killed
+        calls.append(arguments)
+        return judge(*arguments)
+
+    monkeypatch.setattr(training, "KEEP_EVERY", 12)
+    monkeypatch.setattr(training, "evaluate", killed)
+    with pytest.raises(Killed):
+        execute(one, "key", tmp_path, tmp_path)
+    assert {path.name for path in (tmp_path / "unfinished-key").iterdir()} == {"training", "best"}
+    monkeypatch.setattr(training, "evaluate", lambda *arguments: calls.append(arguments) or judge(*arguments))
+    steps = []
+    monkeypatch.setattr(DDPG, "act", lambda *args, explore: steps.append(explore) or act(*args, explore=explore))
+    found = execute(one, "key", tmp_path, tmp_path)
+    assert (found.curve, found.click_rewards, found.order_rewards) == (
+        expected.curve,
+        expected.click_rewards,
+        expected.order_rewards,
+    )
+    assert len(calls) == 7 + 1, "no checkpoint is judged twice, and the agent once in the end"
+    assert steps.count(True) == (80 - 12 * checkpoints) // 4
+    assert not (tmp_path / "unfinished-key").exists()

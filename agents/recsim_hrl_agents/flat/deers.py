@@ -358,6 +358,6 @@ class DEERS(Agent):
         return {f"{part}.{name}": one for part, net in networks.items() for name, one in net.state_dict().items()}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`Agent.load_tensors`."""
+        """See :meth:`Agent.load_tensors`; a slow copy that was left out starts anew."""
         self.network.load_state_dict(below(tensors, "network"))
-        self.target.load_state_dict(below(tensors, "target"))
+        self.target.load_state_dict(below(tensors, "target") or below(tensors, "network"))
