@@ -30,6 +30,11 @@ def fused(function: Callable) -> Callable:
     return _compile(function, fastmath={"contract", "reassoc", "nsz", "nnan"})
 
 
+def contracted(function: Callable) -> Callable:
+    """Compiled with a product and the sum after it in one rounding, in the order in which they are written."""
+    return _compile(function, fastmath={"contract", "nsz", "nnan"})
+
+
 def _compile(function: Callable, **options: Any) -> Callable:
     options |= {"nogil": True, "error_model": "numpy"}
     try:

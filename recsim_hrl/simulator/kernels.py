@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from recsim_hrl import random
-from recsim_hrl.compiled import ONE_THREAD, exact, fused
+from recsim_hrl.compiled import ONE_THREAD, contracted, exact, fused
 from recsim_hrl.simulator.tables import Items, Memory, Model, Network, SessionState
 from recsim_hrl.simulator.weights import PROBABILITY_GRID, SURPRISES
 from recsim_hrl.types import CLICK, ORDER, SKIP, R
@@ -45,19 +45,19 @@ def normal(key):
     return np.float32(math.sqrt(-2.0 * math.log1p(-first)) * math.cos(2.0 * math.pi * second))
 
 
-_LOG2E = np.float32(math.log2(math.e))
+_LOG2E, _WHOLE = np.float32(math.log2(math.e)), np.float32(1.5 * 2.0**23)  # added to a number, it leaves no fraction
 _T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = (np.float32(math.log(2.0) ** n / math.factorial(n)) for n in range(8))
 
 
-@fused
+@contracted
 def power(x):
     """exp(x) in float32 within 3e-7 of its value, in arithmetic that runs on many numbers at once."""
     binary = min(max(x * _LOG2E, np.float32(-126.0)), np.float32(126.0))
-    whole = np.floor(binary + np.float32(0.5))
-    rest = binary - whole  # -1/2 to 1/2
+    shifted = np.float32(binary + _WHOLE)  # its last bits are the nearest whole number, its sum less _WHOLE is, too
+    rest = binary - (shifted - _WHOLE)  # -1/2 to 1/2
     series = _T4 + rest * (_T5 + rest * (_T6 + rest * _T7))
     series = _T0 + rest * (_T1 + rest * (_T2 + rest * (_T3 + rest * series)))
-    return series * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return series * np.int32((shifted.view(np.int32) << np.int32(23)) + np.int32(127 << 23)).view(np.float32)
 
 
 @fused
