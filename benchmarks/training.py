@@ -10,12 +10,12 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from recsim_hrl_agents import storage
+from recsim_hrl_agents import registry, storage
 from recsim_hrl_agents.base import Agent
 from recsim_hrl_agents.logged import LoggedSessions
 from recsim_hrl_agents.loop import evaluate, train
 from recsim_hrl_agents.market import Market
-from recsim_hrl_agents.registry import agent_class, make_agent
+from recsim_hrl_agents.registry import make_agent
 
 import recsim_hrl  # noqa: F401  registers the environments
 from benchmarks.records import RunRecord, agent_path, package_versions
@@ -52,7 +52,7 @@ def make_env(run: Run, split: str) -> VectorEnv:
 
 def agent_config(entry: Entry) -> dict[str, Any]:
     """All settings of an entry's agent, defaults included."""
-    return dataclasses.asdict(agent_class(entry.agent).config_class(**dict(entry.settings)))
+    return dataclasses.asdict(registry.agent_config(entry.agent, **dict(entry.settings)))
 
 
 def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinished: Path | None = None) -> RunRecord:

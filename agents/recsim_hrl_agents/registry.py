@@ -28,23 +28,41 @@ _AGENTS = {
     "sb3-sac": "recsim_hrl_agents.baselines.sb3_agents:SACAgent",
 }
 
+_ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "hrl-i": ("mahrl", {"histories": ("clicked",), "high_histories": ("clicked",)}),
+    "hrl-s": ("mahrl", {"guide": "state"}),
+    "hrl-g": ("mahrl", {"M": 1}),
+}
+"""Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2)."""
+
 
 def agent_names() -> list[str]:
-    """Every registered name, in the order of the tables."""
-    return list(_AGENTS)
+    """Every registered name, in the order of the tables; an ablation is another agent with settings, and saved so."""
+    return [*_AGENTS, *_ABLATIONS]
 
 
 def scoring_agents() -> list[str]:
     """Names of the agents that can score items, see :meth:`recsim_hrl_agents.base.Agent.score`."""
-    return [name for name in _AGENTS if agent_class(name).can_score()]
+    return [name for name in agent_names() if agent_class(name).can_score()]
 
 
 def agent_class(name: str) -> type[Agent]:
     """The class registered under ``name``; its ``learns_from`` and ``config_class`` say how to use it."""
-    if name not in _AGENTS:
-        raise ValueError(f"agent: got {name!r}, allowed {', '.join(_AGENTS)}; pass one of these names")
-    module, _, attribute = _AGENTS[name].partition(":")
+    base, _ = _ABLATIONS.get(name, (name, {}))
+    if base not in _AGENTS:
+        raise ValueError(f"agent: got {name!r}, allowed {', '.join(agent_names())}; pass one of these names")
+    module, _, attribute = _AGENTS[base].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def agent_config(name: str, **overrides: Any) -> Any:
+    """The config of the agent registered under ``name``, its defaults but for ``overrides``."""
+    kind, (_, own) = agent_class(name), _ABLATIONS.get(name, (name, {}))
+    fields = [field.name for field in dataclasses.fields(kind.config_class)]
+    unknown = sorted(set(overrides) - set(fields))
+    if unknown:
+        raise ValueError(f"agent {name}: got unknown settings {unknown}, allowed {fields}; correct the name")
+    return kind.config_class(**own | overrides)
 
 
 def make_agent(name: str, env: Any, seed: int = 0, device: torch.device | str | None = None, **overrides: Any) -> Agent:
@@ -57,13 +75,8 @@ def make_agent(name: str, env: Any, seed: int = 0, device: torch.device | str | 
         device: Where it learns; None: where the environment is, if that gives tensors, or else the processor.
         overrides: Fields of the agent's config that differ from the defaults.
     """
-    kind = agent_class(name)
-    fields = [field.name for field in dataclasses.fields(kind.config_class)]
-    unknown = sorted(set(overrides) - set(fields))
-    if unknown:
-        raise ValueError(f"agent {name}: got unknown settings {unknown}, allowed {fields}; correct the name")
+    kind, config = agent_class(name), agent_config(name, **overrides)
     market = env if isinstance(env, Market) else Market.of(env)
-    config = kind.config_class(**overrides)
     if kind.takes_tensors:
         return kind(market, config, seed, device or device_of(env) or "cpu")
     if device is not None and torch.device(device).type != "cpu":

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from recsim_hrl_agents import evaluate, make_agent, train
+from recsim_hrl_agents.hierarchical.mahrl import MaHRLConfig
 from recsim_hrl_agents.networks import GoalActor, GoalCritics, StateEncoder
+from recsim_hrl_agents.registry import agent_config
 
 from recsim_hrl.vector.tensors import RecSessionTensorEnv
 
@@ -274,3 +276,12 @@ def test_the_same_from_tensors_as_from_arrays(session_env, simulator):
 def test_bad_settings(circle, setting, value):
     with pytest.raises(ValueError, match=f"{setting}"):
         make_agent("mahrl", circle(2), **{setting: value})
+
+
+def test_ablations_are_the_agent_with_settings():
+    without_input, by_state, one_goal = (agent_config(name) for name in ("hrl-i", "hrl-s", "hrl-g"))
+    assert (without_input.histories, without_input.high_histories) == (("clicked",), ("clicked",))
+    assert by_state.guide == "state" and one_goal.M == 1
+    assert agent_config("hrl-g", alpha=0.5) == MaHRLConfig(M=1, alpha=0.5)
+    with pytest.raises(ValueError, match=r"agent hrl-g: got unknown settings \['goals'\]"):
+        agent_config("hrl-g", goals=1)
