@@ -4,6 +4,8 @@ Both levels have the same form and differ in the histories they read: browsed an
 above.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -229,6 +231,51 @@ class GoalCritics(nn.Module):
     def forward(self, histories: Histories, goals: Tensor) -> Tensor:
         """q (B, M) of goals (B, M, D)."""
         return self.value(self.encoder(histories), goals)
+
+
+class TwoTowers(nn.Module):
+    """Values of items: an item's features times a user's, plus the user's and the item's own.
+
+    Args:
+        width: Of what is told of a user.
+        candidates: (C, D) embeddings.
+        hidden: Hidden layers of the user's tower; the last is as wide as the item's, and as the features.
+    """
+
+    def __init__(self, width: int, candidates: Tensor, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("candidates", candidates, persistent=False)
+        self.user = _layers(width, *hidden, hidden[-1] + 1)
+        self.item = _layers(candidates.shape[1], hidden[-1], hidden[-1] + 1)
+
+    def forward(self, users: Tensor) -> Tensor:
+        """(B, C) of all candidates for ``users`` (B, width)."""
+        return self.among(users, self.candidates)
+
+    def among(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B, n) of the same ``items`` (n, D) for all ``users`` (B, width)."""
+        user, item = self.user(users), self.item(items)  # (B, E + 1), (n, E + 1)
+        own = user[:, -1:] + item[:, -1]  # (B, n)
+        return torch.addmm(own, user[:, :-1], item[:, :-1].T, alpha=self._scale)
+
+    def values(self, users: Tensor, items: Tensor) -> Tensor:
+        """(B, n) of n items each, with embeddings (B, n, D), for ``users`` (B, width)."""
+        user, item = self.user(users), self.item(items)  # (B, E + 1), (B, n, E + 1)
+        own = user[:, -1:] + item[..., -1]  # (B, n)
+        return own + self._scale * torch.einsum("be,bne->bn", user[:, :-1], item[..., :-1])
+
+    @property
+    def _scale(self) -> float:
+        """1 / sqrt(E), so that products of random features are of one size whatever their number."""
+        return (self.item[-1].out_features - 1) ** -0.5
+
+
+def _layers(*widths: int) -> nn.Sequential:
+    """Linear layers of these widths with ReLUs between them."""
+    parts: list[nn.Module] = []
+    for width, following in pairwise(widths):
+        parts += [nn.Linear(width, following), nn.ReLU()]
+    return nn.Sequential(*parts[:-1])
 
 
 @torch.no_grad()

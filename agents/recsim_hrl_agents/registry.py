@@ -22,6 +22,7 @@ _AGENTS = {
     "ddpg": "recsim_hrl_agents.flat.ddpg:DDPG",
     "deers": "recsim_hrl_agents.flat.deers:DEERS",
     "mahrl": "recsim_hrl_agents.hierarchical.mahrl:MaHRL",
+    "goal-q": "recsim_hrl_agents.hierarchical.goal_q:GoalQ",
     "sb3-dqn": "recsim_hrl_agents.baselines.sb3_agents:DQNAgent",
     "sb3-ppo": "recsim_hrl_agents.baselines.sb3_agents:PPOAgent",
     "sb3-td3": "recsim_hrl_agents.baselines.sb3_agents:TD3Agent",

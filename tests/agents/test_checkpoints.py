@@ -20,6 +20,7 @@ AGENTS = {
     "ddpg": ("ddpg", DDPG),
     "ddpg, falling noise": ("ddpg", DDPG | {"noise_steps": 200, "final_noise": 0.1, "n_step": 2}),
     "deers": ("deers", TINY | {"width": 8, "joined": 8, "epsilon_steps": 200}),
+    "goal-q": ("goal-q", TINY | {"hidden": (8,), "c": 3}),
     "mahrl": ("mahrl", DDPG | {"c": 3}),
     "mahrl, by reward": ("mahrl", DDPG | {"c": 4, "guide": "reward", "realised": False}),
     "mahrl, by search": ("mahrl", DDPG | {"c": 4, "guide": "state", "search": 5, "from_goal": True}),

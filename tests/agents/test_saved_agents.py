@@ -9,6 +9,7 @@ TINY = {
     "ddpg": {"hidden": 8, "critic_width": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8},
     "deers": {"hidden": 8, "width": 8, "joined": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8},
     "mahrl": {"hidden": 8, "critic_width": 8, "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8, "c": 3},
+    "goal-q": {"hidden": (8,), "warmup_steps": 16, "batch_size": 8, "steps_per_update": 8, "c": 3},
     "greedy": {"hidden": 8, "half_lives": (3.0,)},
     "cf": {"factors": 4},
     "fm": {"factors": 4, "half_lives": (3.0,)},
@@ -109,7 +110,7 @@ def test_another_agent_or_market_is_refused(session_env, tmp_path):
 
 
 def test_registry(session_env):
-    names = ["random", "popularity", "greedy", "cf", "fm", "wide-deep", "gru", "ddpg", "deers", "mahrl"]
+    names = ["random", "popularity", "greedy", "cf", "fm", "wide-deep", "gru", "ddpg", "deers", "mahrl", "goal-q"]
     names += ["sb3-dqn", "sb3-ppo", "sb3-td3", "sb3-sac"]
     ablations = ["hrl-i", "hrl-s", "hrl-g"]
     assert agent_names() == names + ablations
