@@ -89,12 +89,12 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(preset, tmp_path,
     monkeypatch.setattr(training, "KEEP_EVERY", 12)
     monkeypatch.setattr(training, "evaluate", killed)
     with pytest.raises(Killed):
-        execute(one, "key", tmp_path, tmp_path)
+        execute(one, "key", tmp_path, unfinished=tmp_path)
     assert {path.name for path in (tmp_path / "unfinished-key").iterdir()} == {"training", "best"}
     monkeypatch.setattr(training, "evaluate", lambda *arguments: calls.append(arguments) or judge(*arguments))
     steps = []
     monkeypatch.setattr(DDPG, "act", lambda *args, explore: steps.append(explore) or act(*args, explore=explore))
-    found = execute(one, "key", tmp_path, tmp_path)
+    found = execute(one, "key", tmp_path, unfinished=tmp_path)
     assert (found.curve, found.click_rewards, found.order_rewards) == (
         expected.curve,
         expected.click_rewards,
