@@ -136,11 +136,9 @@ class Agent(ABC):
 
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """What :meth:`score` gives, (B, n), for agents that can tell."""
-        from recsim_hrl_agents.registry import scoring_agents  # which imports this module
-
         raise ValueError(
-            f"agent {self.name}: it has no scores of items, allowed are {', '.join(scoring_agents())}, and agents of "
-            "yours with a method _scores(observations, items)"
+            f"agent {self.name}: got a class without scores of items, allowed are those that can_score(); give it a "
+            "method _scores(observations, items)"
         )
 
     @classmethod

@@ -42,11 +42,6 @@ def agent_names() -> list[str]:
     return [*_AGENTS, *_ABLATIONS]
 
 
-def scoring_agents() -> list[str]:
-    """Names of the agents that can score items, see :meth:`recsim_hrl_agents.base.Agent.score`."""
-    return [name for name in agent_names() if agent_class(name).can_score()]
-
-
 def agent_class(name: str) -> type[Agent]:
     """The class registered under ``name``; its ``learns_from`` and ``config_class`` say how to use it."""
     base, _ = _ABLATIONS.get(name, (name, {}))
