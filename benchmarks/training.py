@@ -75,7 +75,7 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinish
     keep = unfinished / f"unfinished-{key}" if unfinished is not None and unfinished.is_dir() else None
     try:
         _require_same_items(run, Market.of(learning), Market.of(judging))
-        agent = _make_agent(run, learning)
+        agent = agent_of(run, learning)
         started = time.monotonic()
         curve = learn(agent, run, learning, logs, keep)
         trained = time.monotonic()
@@ -105,7 +105,7 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinish
 
 def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path) -> Agent:
     """The agent that ``run`` trains: as :func:`execute` saved it in the folder ``agents``, or trained now."""
-    agent, path = _make_agent(run, env), agent_path(run, key, agents)
+    agent, path = agent_of(run, env), agent_path(run, key, agents)
     if storage.is_saved(path):
         agent.load(path)
         return agent
@@ -115,7 +115,8 @@ def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path) 
     return agent
 
 
-def _make_agent(run: Run, env: VectorEnv) -> Agent:
+def agent_of(run: Run, env: VectorEnv) -> Agent:
+    """The agent of a run as it begins, for an environment of the run."""
     return make_agent(run.entry.agent, env, seed=run.training_seed, **dict(run.entry.settings))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recsim_hrl_agents import evaluate, load_agent, make_agent, storage
+from recsim_hrl_agents import evaluate, load_agent, storage
 from recsim_hrl_agents.pretrained import ZOO, save_for_the_zoo
 
 from benchmarks.aggregate import read_csv, write_csv
@@ -20,7 +20,7 @@ from benchmarks.commands import finish
 from benchmarks.records import package_versions, run_key, simulator_fingerprint
 from benchmarks.statistics import crossed_bootstrap
 from benchmarks.tasks import Run, make_preset, training_log
-from benchmarks.training import agent_config, learn, make_env
+from benchmarks.training import agent_config, agent_of, learn, make_env
 
 ENTRIES = ("ddpg-short", "greedy-short")
 """What the zoo holds, as AGENT-TASK of the full preset."""
@@ -68,7 +68,7 @@ def train_candidate(run: Run, config: ZooConfig) -> tuple[float, Path]:
     if not storage.is_saved(folder):
         env = make_env(run, "train")
         try:
-            agent = make_agent(run.entry.agent, env, seed=run.training_seed, **dict(run.entry.settings))
+            agent = agent_of(run, env)
             learn(agent, run, env, config.logs, folder / "unfinished")
             reward = float(evaluate(agent, env, run.task.sessions, CHOICE_SEED).total_reward.mean())
         finally:

@@ -1,14 +1,12 @@
-"""What agents learn with: a clipped gradient step; for policy gradients an actor, a critic, and their slow copies."""
+"""What agents learn with: gradient steps, their pace, slow copies; for policy gradients an actor and a critic."""
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recsim_hrl_agents.networks import soft_update
-
-_NETWORKS = ("actor", "critic", "target_actor", "target_critic")
 
 
 def adam(network: nn.Module, rate: float) -> torch.optim.Adam:
@@ -26,10 +24,62 @@ def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, 
     optimizer.step()
 
 
-class ActorCritic:
+class Paced:
+    """Learns in step with the environment, for a class with ``_learn`` whose ``config`` has ``warmup_steps`` and
+    ``steps_per_update``."""
+
+    config: Any
+    _steps: int
+    """Environment steps so far."""
+    _steps_without_update: int
+    """Those since the last update was due."""
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether nothing is learned yet."""
+        return self._steps < self.config.warmup_steps
+
+    def _learn_when_due(self, size: int, ready: bool = True) -> dict[str, Tensor]:
+        """Count ``size`` more steps and make the updates that are due, if there is something to learn from (``ready``);
+        metrics are those of the last one."""
+        self._steps += size
+        if self.is_warming_up or not ready:
+            return {}
+        self._steps_without_update += size
+        updates, self._steps_without_update = divmod(self._steps_without_update, self.config.steps_per_update)
+        metrics: dict[str, Tensor] = {}
+        for _ in range(updates):
+            metrics = self._learn()
+        return metrics
+
+
+class SlowCopies:
+    """Networks and their slow copies, by name."""
+
+    slow_copies: ClassVar[dict[str, str]] = {"target": "network"}
+    """Attribute of each copy, and of the network that it follows."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of the networks and of their slow copies."""
+        return {
+            f"{network}.{name}": tensor
+            for network in (*self.slow_copies.values(), *self.slow_copies)
+            for name, tensor in getattr(self, network).state_dict().items()
+        }
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """See :meth:`recsim_hrl_agents.base.Agent.load_tensors`; slow copies that were left out start anew."""
+        for copied, network in self.slow_copies.items():
+            own = below(tensors, network)
+            getattr(self, network).load_state_dict(own)
+            getattr(self, copied).load_state_dict(below(tensors, copied) or own)
+
+
+class ActorCritic(SlowCopies):
     """Four networks and two optimizers, for a class whose ``config`` has ``tau`` and ``max_gradient_norm``."""
 
     config: Any
+    slow_copies = {"target_actor": "actor", "target_critic": "critic"}
 
     def _learn_with(self, actor: nn.Module, critic: nn.Module, actor_rate: float, critic_rate: float) -> None:
         """Take over the networks and copy them; Adam takes steps of these sizes."""
@@ -47,20 +97,6 @@ class ActorCritic:
         """Bring the copies a little nearer (MaHRL Algorithm 1, lines 29 and 30)."""
         soft_update(self.target_actor, self.actor, self.config.tau)
         soft_update(self.target_critic, self.critic, self.config.tau)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights of the four networks."""
-        return {
-            f"{network}.{name}": tensor
-            for network in _NETWORKS
-            for name, tensor in getattr(self, network).state_dict().items()
-        }
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`recsim_hrl_agents.base.Agent.load_tensors`; slow copies that were left out start anew."""
-        for network in _NETWORKS:
-            own = below(tensors, network) or below(tensors, network.removeprefix("target_"))
-            getattr(self, network).load_state_dict(own)
 
 
 def below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_hrl_agents.actor_critic import ActorCritic
+from recsim_hrl_agents.actor_critic import ActorCritic, Paced
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import HISTORIES, Market
@@ -97,7 +97,7 @@ class DDPGConfig:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 or more")
 
 
-class DDPG(ActorCritic, Agent):
+class DDPG(Paced, ActorCritic, Agent):
     """Deep deterministic policy gradient in the low level's architecture."""
 
     name = "ddpg"
@@ -165,11 +165,6 @@ class DDPG(ActorCritic, Agent):
             renewed = torch.as_tensor(starting, device=self.device)[:, None]  # (B, 1)
             self._noise = torch.where(renewed, self._normal(len(starting)), self._noise)
 
-    @property
-    def is_warming_up(self) -> bool:
-        """Whether items are still shown at random."""
-        return self._steps < self.config.warmup_steps
-
     def _noise_scale(self) -> float:
         config = self.config
         fallen = min(1.0, self._steps / config.noise_steps) if config.noise_steps else 1.0
@@ -190,15 +185,7 @@ class DDPG(ActorCritic, Agent):
     def update(self, transitions: Transitions) -> dict[str, Tensor]:
         """Store one step and make the gradient updates that are due; metrics are those of the last one."""
         self._buffer.add(transitions)
-        self._steps += len(transitions.rewards)
-        if self._steps < self.config.warmup_steps:
-            return {}
-        self._steps_without_update += len(transitions.rewards)
-        updates, self._steps_without_update = divmod(self._steps_without_update, self.config.steps_per_update)
-        metrics: dict[str, Tensor] = {}
-        for _ in range(updates):
-            metrics = self._learn()
-        return metrics
+        return self._learn_when_due(len(transitions.rewards))
 
     def _learn(self) -> dict[str, Tensor]:
         config = self.config

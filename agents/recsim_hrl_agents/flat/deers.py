@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsim_hrl_agents.actor_critic import adam, below, descend
+from recsim_hrl_agents.actor_critic import Paced, SlowCopies, adam, descend
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import Market
@@ -179,7 +179,7 @@ def best_unshown(values: Tensor, shown: Tensor) -> Tensor:
     return values.masked_fill(shown & ~shown.all(-1, keepdim=True), -torch.inf).argmax(-1, keepdim=True)
 
 
-class DEERS(Agent):
+class DEERS(Paced, SlowCopies, Agent):
     """Deep Q-network over positive and negative feedback; see the module."""
 
     name = "deers"
@@ -294,20 +294,12 @@ class DEERS(Agent):
 
     def update(self, transitions: Transitions) -> dict[str, Tensor]:
         """Store one step and make the gradient updates that are due; metrics are those of the last one."""
-        config, size = self.config, len(transitions.rewards)
+        size = len(transitions.rewards)
         self._fit_batch(size)
         self._length += 1
         self._longest = max(self._longest, int(self._length.max()))
         self._store(transitions)
-        self._steps += size
-        if self._steps < config.warmup_steps:
-            return {}
-        self._steps_without_update += size
-        updates, self._steps_without_update = divmod(self._steps_without_update, config.steps_per_update)
-        metrics: dict[str, Tensor] = {}
-        for _ in range(updates):
-            metrics = self._learn()
-        return metrics
+        return self._learn_when_due(size)
 
     def _store(self, transitions: Transitions) -> None:
         """Keep states in place of histories, and the competitor of the item shown."""
@@ -351,13 +343,3 @@ class DEERS(Agent):
         spent.scatter_(1, self._places[shown + 1].T, True)
         choice = best_unshown(judged, spent[:, :-1])  # (S, 1)
         return returns + discounts * values.gather(1, choice).squeeze(1)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights of the network and of its slow copy."""
-        networks = {"network": self.network, "target": self.target}
-        return {f"{part}.{name}": one for part, net in networks.items() for name, one in net.state_dict().items()}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`Agent.load_tensors`; a slow copy that was left out starts anew."""
-        self.network.load_state_dict(below(tensors, "network"))
-        self.target.load_state_dict(below(tensors, "target") or below(tensors, "network"))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_hrl_agents.actor_critic import adam, below, descend
+from recsim_hrl_agents.actor_critic import Paced, SlowCopies, adam, descend
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import Ring
 from recsim_hrl_agents.market import HISTORIES, Market
@@ -74,7 +74,7 @@ class GoalQConfig:
                 raise ValueError(f"GoalQConfig {name}: got {getattr(self, name)}, allowed one or more above 0")
 
 
-class GoalQ(Agent):
+class GoalQ(Paced, SlowCopies, Agent):
     """See the module."""
 
     name = "goal-q"
@@ -138,7 +138,7 @@ class GoalQ(Agent):
         seen = self._read(observations)[on]  # (n, width)
         goals = self.network(seen).argmax(-1)  # (n,)
         if explore:
-            epsilon = 1.0 if self._steps < self.config.warmup_steps else self.config.epsilon
+            epsilon = 1.0 if self.is_warming_up else self.config.epsilon
             where = {"generator": self._draws, "device": self.device}
             random_goals = torch.randint(0, len(self.candidates), goals.shape, **where)  # (n,)
             goals = torch.where(torch.rand(goals.shape, **where) < epsilon, random_goals, goals)
@@ -160,15 +160,7 @@ class GoalQ(Agent):
         over = self._position == config.c
         if over.any():
             self._close(over, transitions)
-        self._steps += len(rewards)
-        if self._steps < config.warmup_steps or not len(self.memory):
-            return {}
-        self._steps_without_update += len(rewards)
-        updates, self._steps_without_update = divmod(self._steps_without_update, config.steps_per_update)
-        metrics: dict[str, Tensor] = {}
-        for _ in range(updates):
-            metrics = self._learn()
-        return metrics
+        return self._learn_when_due(len(rewards), ready=len(self.memory) > 0)
 
     @torch.no_grad()
     def _close(self, rows: np.ndarray, transitions: Transitions) -> None:
@@ -205,13 +197,3 @@ class GoalQ(Agent):
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The values of the items as goals."""
         return self.network.values(self._read(observations), self.items.items(items))  # (B, n)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights of the network and of its slow copy."""
-        networks = {"network": self.network, "target": self.target}
-        return {f"{key}.{name}": value for key, own in networks.items() for name, value in own.state_dict().items()}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """See :meth:`Agent.load_tensors`; a slow copy that is missing begins as the network."""
-        self.network.load_state_dict(below(tensors, "network"))
-        self.target.load_state_dict(below(tensors, "target") or below(tensors, "network"))
