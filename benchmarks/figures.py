@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.aggregate import Curve, Summary, SummaryRow
+
+if TYPE_CHECKING:
+    from benchmarks.convergence import LearningCurve
+    from benchmarks.sensitivity import Row
 
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 PURPLE, VERMILION, SKY = "#CC79A7", "#D55E00", "#56B4E9"
@@ -104,6 +109,50 @@ def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
     colour, dashes = _CURVES[place % len(_CURVES)]
     axes.plot(steps, rewards.mean(axis=0), color=colour, linestyle=dashes, label=agent)
     axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def draw_sensitivity(rows: Sequence["Row"], path: Path) -> None:
+    """One panel for each study and task: total reward with its interval at each value."""
+    studies, tasks = (list(dict.fromkeys(pick(row) for row in rows)) for pick in (lambda r: r.study, lambda r: r.task))
+    figure = Figure(figsize=(2.7 * max(1, len(studies)), 2.7 * max(1, len(tasks))), layout="constrained")
+    if not rows:
+        return save(figure, path)
+    panels = figure.subplots(len(tasks), len(studies), squeeze=False, sharey="row")
+    for line, task in zip(panels, tasks, strict=True):
+        line[0].set_ylabel(f"reward per session, {task}")
+        line[0].set_ylim(0, 1.08 * max(row.total.high for row in rows if row.task == task))
+        for axes, study in zip(line, studies, strict=True):
+            own = [row for row in rows if (row.study, row.task) == (study, task)]
+            places, totals = range(len(own)), [row.total for row in own]
+            whiskers = np.clip([[t.estimate - t.low, t.high - t.estimate] for t in totals], 0, None).T
+            estimates = [total.estimate for total in totals]
+            axes.errorbar(places, estimates, yerr=whiskers, color=BLUE, marker="o", markersize=4, capsize=3)
+            axes.set_xticks(places, [row.value for row in own])
+            axes.set_xlabel(study)
+            axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+CONVERGENCE = {"total_reward": "reward of exploring sessions", "q": "Q, low level", "high_q": "Q, high level"}
+"""What a figure of convergence shows, one panel each."""
+
+
+def draw_convergence(curves: Sequence["LearningCurve"], path: Path) -> None:
+    """One panel for each task and measure: the mean of the seeds and their range."""
+    tasks, agents = (list(dict.fromkeys(pick(one) for one in curves)) for pick in (lambda c: c.task, lambda c: c.agent))
+    figure = Figure(figsize=(4 * len(CONVERGENCE), 3.2 * len(tasks)), layout="constrained")
+    panels = figure.subplots(len(tasks), len(CONVERGENCE), squeeze=False)
+    for line, task in zip(panels, tasks, strict=True):
+        for axes, (measure, title) in zip(line, CONVERGENCE.items(), strict=True):
+            for place, agent in enumerate(agents):
+                own = [one for one in curves if (one.task, one.agent) == (task, agent) and one.of(measure)]
+                _band(axes, [Curve(task, agent, one.seed, *one.of(measure)) for one in own], agent, place)
+            axes.set_title(f"{title}, {task} sessions", loc="left", fontsize=9.5, color=INK)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_xlabel("environment steps")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(agents), frameon=False, fontsize=9)
+    save(figure, path)
 
 
 def save(figure: Figure, path: Path) -> None:

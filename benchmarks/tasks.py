@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 Scalar = int | float | str | bool
+Setting = Scalar | tuple[Scalar, ...]
 PresetName = Literal["quick", "full", "movielens"]
 
 MOVIELENS = Path("runs/movielens")
@@ -46,11 +47,13 @@ class Task:
     """Users that run side by side."""
     log_impressions: int = 1_000_000
     """About how many impressions the log holds that popularity and greedy learn from, where it can be generated."""
+    history: int = 10
+    """Items of each history that an observation holds (MaHRL's N)."""
     evaluation_seed: int = 10_000_000
     """Sub-environment seed of the first evaluation session; no training seed comes near it."""
 
     def __post_init__(self) -> None:
-        for name in ("session_length", "sessions", "parallel", "log_impressions"):
+        for name in ("session_length", "sessions", "parallel", "log_impressions", "history"):
             if getattr(self, name) < 1:
                 raise ValueError(f"task {self.name} {name}: got {getattr(self, name)}, allowed 1 or more")
 
@@ -63,7 +66,7 @@ class Entry:
     """Name in the registry of agents."""
     steps: int = 0
     """Environment steps of training, counted over all parallel users."""
-    settings: tuple[tuple[str, Scalar], ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
     """Settings that differ from the agent's defaults, as (name, value) pairs."""
     action: Literal["embedding", "item"] = "embedding"
     """Form of the environment's actions."""

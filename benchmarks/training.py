@@ -26,6 +26,8 @@ CHECKPOINTS = 8
 """Points of a learning curve; at each the agent as it stands is judged on users of the train simulator."""
 VALIDATION_SHARE = 4
 """Judging a checkpoint shows a quarter as many items as the whole training (102,400 steps: 512 short sessions)."""
+VALIDATION_ITEMS = 25_600
+"""Judging a checkpoint shows no more than that: 512 short or 128 long sessions."""
 VALIDATION_SEED = 20_000_000
 """Of the first user that a checkpoint is judged on; no training or evaluation user comes near."""
 KEEP_EVERY = 10_000
@@ -44,6 +46,7 @@ def make_env(run: Run, split: str) -> VectorEnv:
         simulator=task.simulator,
         split=split,
         candidates=task.candidates,
+        history=task.history,
         action=run.entry.action,
         # Agents look embeddings up themselves, which keeps their replay memories small.
         observation="item_ids",
@@ -159,7 +162,8 @@ def train_and_keep_the_best(
     if hasattr(agent, "learn"):
         keep = None
     judge, judging = make_agent(run.entry.agent, env, seed=0, **dict(run.entry.settings)), make_env(run, "train")
-    sessions = max(8, run.entry.steps // VALIDATION_SHARE // run.task.session_length)
+    shown = min(VALIDATION_ITEMS, run.entry.steps // VALIDATION_SHARE)
+    sessions = max(8, shown // run.task.session_length)
     curve, best = _judged(keep)
 
     def check(point: dict[str, float]) -> None:

@@ -233,6 +233,36 @@ class GoalCritics(nn.Module):
         return self.value(self.encoder(histories), goals)
 
 
+class GoalProducts(nn.Module):
+    """M goal values from one state, each a product of features of the state and of the goal, in place of Eq. 5.
+
+    Args:
+        encoder: Of the state, shared by all.
+        embedding_dim: Width D of a goal.
+        width: Of the features.
+        goals: M.
+    """
+
+    def __init__(self, encoder: StateEncoder, embedding_dim: int, width: int, goals: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        state, none = encoder.merge.out_features, torch.zeros(0, embedding_dim)
+        self.towers = nn.ModuleList([TwoTowers(state, none, (width, width)) for _ in range(goals)])
+
+    def value(self, state: Tensor, goals: Tensor) -> Tensor:
+        """q (B, M) of goals (B, M, D) in encoded states (B, hidden)."""
+        pairs = zip(self.towers, goals.split(1, dim=1), strict=True)
+        return torch.cat([tower.values(state, goal) for tower, goal in pairs], 1)
+
+    def values(self, state: Tensor, goals: Tensor) -> Tensor:
+        """q (B, M, K) of the same K goals (K, D) under each critic, in encoded states (B, hidden)."""
+        return torch.stack([tower.among(state, goals) for tower in self.towers], 1)
+
+    def forward(self, histories: Histories, goals: Tensor) -> Tensor:
+        """q (B, M) of goals (B, M, D)."""
+        return self.value(self.encoder(histories), goals)
+
+
 class TwoTowers(nn.Module):
     """Values of items: an item's features times a user's, plus the user's and the item's own.
 

@@ -147,6 +147,7 @@ def test_embedding_and_item_id_observations_learn_the_same(session_env):
         ("gamma", 1.5),
         ("hidden", 0),
         ("from_goal", True),
+        ("known_reward", 0.5),
         ("actor_learning_rate", 0.0),
         ("noise", -1.0),
         ("noise_correlation", 1.0),

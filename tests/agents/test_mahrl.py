@@ -5,11 +5,12 @@ import pytest
 import torch
 from recsim_hrl_agents import evaluate, make_agent, train
 from recsim_hrl_agents.hierarchical.mahrl import MaHRLConfig
-from recsim_hrl_agents.networks import GoalActor, GoalCritics, StateEncoder
+from recsim_hrl_agents.networks import GoalActor, GoalCritics, GoalProducts, StateEncoder
 from recsim_hrl_agents.registry import agent_config
 
 from recsim_hrl.vector.tensors import RecSessionTensorEnv
 
+ACTOR_ALONE = {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-9}
 SMALL = {"hidden": 16, "critic_width": 32, "batch_size": 64, "warmup_steps": 500, "steps_per_update": 32}
 
 
@@ -68,8 +69,10 @@ def test_guided_by_the_state_alone_the_low_level_is_paid_by_the_user_alone(circl
 def test_guided_by_the_reward_alone_the_low_level_does_not_see_the_goal(circle):
     agent = make_agent("mahrl", circle(3), guide="reward", **SMALL)
     assert agent.low.actor.encoder.vectors == () and agent.low.actor.encoder.merge.in_features == 32
-    with pytest.raises(ValueError, match="from_goal"):
-        make_agent("mahrl", circle(3), guide="reward", from_goal=True)
+    for name in ("from_goal", "knows_internal"):
+        with pytest.raises(ValueError, match=f"MaHRLConfig {name}: got True with guide 'reward'"):
+            make_agent("mahrl", circle(3), guide="reward", **{name: True})
+    assert make_agent("mahrl", circle(3), guide="state", knows_internal=True, alpha=1.0).low.config.known_reward == 0
 
 
 @pytest.mark.parametrize(("beta", "earned"), [(0.0, [3.0, 12.0]), (0.5, [3.0, 13.5]), (1.0, [3.0, 15.0])])
@@ -174,6 +177,67 @@ def test_the_networks_of_the_high_level_by_hand():
         assert (GoalCritics(encoder, 2, 4, 2, relu_output=True)(histories, goals) >= 0).all()
 
 
+def test_products_of_goals_and_states_by_hand():
+    torch.manual_seed(0)
+    critics = GoalProducts(StateEncoder(("clicked",), 2, 3), 2, 4, 2)
+    histories, goals = {"clicked": torch.randn(5, 6, 2)}, torch.randn(5, 2, 2)
+    with torch.no_grad():
+        state = critics.encoder(histories)  # (5, 3)
+        q = critics(histories, goals)
+        for m, tower in enumerate(critics.towers):
+            user, item = tower.user(state), tower.item(goals[:, m])  # (5, 5) each: four features and one of its own
+            expected = (user[:, :4] * item[:, :4]).sum(-1) / 2 + user[:, 4] + item[:, 4]
+            torch.testing.assert_close(q[:, m], expected)
+        every = critics.values(state, goals[:, 1])  # (5, 2, 5): goal j in state i
+        torch.testing.assert_close(every[torch.arange(5), 1, torch.arange(5)], q[:, 1])
+
+
+def test_exploring_goals_that_are_looked_for_are_items(circle):
+    env = circle(64)
+    observations, _ = env.reset(seed=0)
+    for search in (4, 0):
+        agent = make_agent("mahrl", env, M=2, search=search, high_noise=0.5, high_epsilon=0.2, **SMALL)
+        goals = agent.high.goals(observations, explore=True, warming=False).flatten(0, 1).numpy()  # (128, D)
+        are_items = (np.abs(goals[:, None] - env.item_embeddings).max(-1) < 1e-6).any(-1)
+        assert are_items.all() == (search > 0)
+
+
+@pytest.mark.parametrize("realised", [True, False])
+def test_goals_are_looked_for_as_the_critics_know_them(circle, realised):
+    # A critic of the first entry alone, and items of the lengths 1 and 3: the longer one has the larger entry.
+    env = circle(2)
+    agent = make_agent("mahrl", env, M=1, search=2, realised=realised, **SMALL)
+    items = torch.tensor([[0.9, 0.1], [1.8, 2.4]])
+    agent.low.candidates = items
+    agent.high.critic.values = lambda state, goals: goals[:, 0].expand(len(state), 1, -1)
+    goals = agent.high.goals(env.reset(seed=0)[0], explore=False, warming=False)
+    np.testing.assert_array_equal(goals.numpy(), [[items[0 if realised else 1].tolist()]] * 2)
+
+
+def test_a_low_critic_that_is_told_the_internal_reward(circle):
+    env = circle(32, length=4, history=2)
+    agent = make_agent("mahrl", env, c=4, alpha=0.5, knows_internal=True, gamma=0.5, n_step=1, **SMALL | ACTOR_ALONE)
+    low, _ = watched(agent)
+    train(agent, env, 32 * 8)
+    for critic in (agent.low.critic, agent.low.target_critic):
+        for parameter in critic.parameters():
+            parameter.data.zero_()
+    observations = {**low[0].observations}
+    items = np.tile(np.arange(8), (32, 1))
+    expected = 0.5 * cosine(env.item_embeddings[items], observations["goal"].numpy()[:, None])  # (32, 8)
+    np.testing.assert_allclose(agent.low.score(observations, items), expected, atol=1e-6)
+    histories = agent.low.items(observations, agent.low._keys)
+    shown = agent.low.candidates[agent.low._nearest(agent.low.target_actor(histories))]  # (32, D)
+    target = agent.low._target(histories, torch.ones(32), torch.full((32,), 0.5))
+    following = 1 + 0.5 * 0.5 * cosine(shown, observations["goal"])  # what it pays, and half of the known part of next
+    np.testing.assert_allclose(target.numpy(), following, atol=1e-6)
+    for _ in range(300):  # the critic hardly moves, so that the known part alone leads the actor
+        agent.low._learn()
+    with torch.no_grad():
+        virtual = agent.low.actor(histories)
+    assert cosine(virtual, observations["goal"]).mean() > 0.95
+
+
 def test_the_high_target_is_what_was_earned_plus_the_discounted_value_of_the_next_goals(circle):
     env = circle(4, length=4, history=2)
     agent = make_agent("mahrl", env, c=2, M=2, beta=0.5, high_batch_size=64, **SMALL)
@@ -239,6 +303,7 @@ RATES = {"actor_learning_rate": 5e-3, "critic_learning_rate": 5e-3, "high_learni
         ("ordered", {}, True),  # what the high level alone sees, and must tell the low level
         ("ordered", {"from_goal": True, "noise": 0.1, "final_noise": 0.1}, True),
         ("ordered", {"from_goal": True, "search": 8, "noise": 0.1, "high_noise": 0.0}, True),
+        ("ordered", {"search": 8, "products": True, "knows_internal": True, "noise": 0.1, "final_noise": 0.1}, True),
         ("ordered", {"realised": False}, False),  # values of goals that nobody followed
         ("ordered", {"guide": "reward"}, False),  # as the paper writes it, the low level is not told
     ],
@@ -251,12 +316,13 @@ def test_finds_the_best_item_of_each_context(circle, shows, settings, solved):
     assert earned > 4.5 if solved else earned < 3
 
 
-def test_the_same_from_tensors_as_from_arrays(session_env, simulator):
+@pytest.mark.parametrize("more", [{}, {"search": 5, "products": True, "knows_internal": True, "realised": False}])
+def test_the_same_from_tensors_as_from_arrays(session_env, simulator, more):
     settings = {"session_length": 7, "history": 4, "observation": "item_ids"}
     small = {"hidden": 8, "batch_size": 16, "warmup_steps": 32, "steps_per_update": 16, "c": 3, "M": 2}
     learned = []
     for env in (session_env(8, **settings), RecSessionTensorEnv(8, "cpu", simulator=simulator, **settings)):
-        agent = make_agent("mahrl", env, seed=3, **small)
+        agent = make_agent("mahrl", env, seed=3, **small, **more)
         train(agent, env, 8 * 30, seed=5)
         learned.append(agent.tensors())
     assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[0])

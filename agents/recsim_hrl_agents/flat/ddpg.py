@@ -15,7 +15,7 @@ from recsim_hrl_agents.actor_critic import ActorCritic, Paced
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import HISTORIES, Market
-from recsim_hrl_agents.networks import Actor, Critic, ItemTable, StateEncoder
+from recsim_hrl_agents.networks import Actor, Critic, Histories, ItemTable, StateEncoder
 
 GOAL = "goal"
 """Observation (B, D) of the goal that a high level has set, if there is one."""
@@ -31,6 +31,9 @@ class DDPGConfig:
     """Whether the state takes in the observation ``goal`` (B, D), merged like the histories."""
     from_goal: bool = False
     """Whether the actor's action is added to the goal, so that the goal itself is what it shows at first."""
+    known_reward: float = 0.0
+    """What the user's reward is known to be raised by per unit of the cosine of item and goal, with ``sees_goal``: the
+    critic adds it to what it learns, as layers that add state and action (Eq. 8) hardly represent a product of both."""
     hidden: int = 32
     """Width of the GRUs and of the state."""
     critic_width: int = 128
@@ -92,7 +95,7 @@ class DDPGConfig:
             raise ValueError(f"DDPGConfig histories: got {self.histories}, allowed one or more of {HISTORIES}")
         if not 0 <= self.noise_correlation < 1:
             raise ValueError(f"DDPGConfig noise_correlation: got {self.noise_correlation}, allowed 0 to below 1")
-        for name in ("noise", "final_noise", "noise_steps", "warmup_steps"):
+        for name in ("noise", "final_noise", "noise_steps", "warmup_steps", "known_reward"):
             if getattr(self, name) < 0:
                 raise ValueError(f"DDPGConfig {name}: got {getattr(self, name)}, allowed 0 or more")
 
@@ -110,8 +113,10 @@ class DDPG(Paced, ActorCritic, Agent):
     ) -> None:
         super().__init__(market, config or DDPGConfig(), seed)
         config, self.device = self.config, torch.device(device)
-        if config.from_goal and not config.sees_goal:
-            raise ValueError("DDPGConfig from_goal: got True, allowed only with sees_goal=True; set both")
+        for name in ("from_goal", "known_reward"):
+            if getattr(config, name) and not config.sees_goal:
+                got = getattr(config, name)
+                raise ValueError(f"DDPGConfig {name}: got {got}, allowed only with sees_goal=True; set both")
         self._draws = torch.Generator(self.device).manual_seed(seed)
         self._vectors = (GOAL,) if config.sees_goal else ()
         self._keys = (*config.histories, *self._vectors)
@@ -146,8 +151,15 @@ class DDPG(Paced, ActorCritic, Agent):
 
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The critic's values of the items as they are (MaHRL 4.2.2)."""
-        state = self.critic.encoder(self.items(observations, self._keys))  # (B, hidden)
-        return self.critic.value(state, self.items.items(items))  # (B, n)
+        histories, actions = self.items(observations, self._keys), self.items.items(items)  # actions (B, n, D)
+        known = self._known({key: value.unsqueeze(1) for key, value in histories.items()}, actions)  # (B, n)
+        return self.critic.value(self.critic.encoder(histories), actions) + known  # (B, n)
+
+    def _known(self, histories: Histories, actions: Tensor) -> Tensor | float:
+        """(...) the part of the value of ``actions`` (..., D) that is known, under goals (..., D)."""
+        if not self.config.known_reward:
+            return 0.0
+        return self.config.known_reward * torch.nn.functional.cosine_similarity(actions, histories[GOAL], dim=-1)
 
     def _try_out(self, virtual: Tensor) -> Tensor:
         """(B, D) what is shown in place of ``virtual`` (B, D) to explore."""
@@ -194,7 +206,8 @@ class DDPG(Paced, ActorCritic, Agent):
         target = self._target(self.items(batch.next_observations, self._keys), batch.returns, batch.discounts)  # (S,)
 
         state = self.critic.encoder(histories)  # (S, hidden)
-        q = self.critic.value(state, self.items.items(batch.items))  # (S,) of the real items (Eq. 17, 18)
+        shown = self.items.items(batch.items)  # (S, D) the real items (Eq. 17, 18)
+        q = self.critic.value(state, shown) + self._known(histories, shown)  # (S,)
         critic_loss = (q - target).square().mean()
         self._descend(self._critic_optimizer, self.critic, critic_loss)
 
@@ -203,7 +216,7 @@ class DDPG(Paced, ActorCritic, Agent):
         seen = self._seen_by_critic(virtual)  # (S, D)
         if config.gradient_at_item:
             seen = seen + (self.candidates[self._nearest(virtual.detach())] - seen).detach()  # (S, D)
-        actor_q = self.critic.value(state.detach(), seen)  # (S,)
+        actor_q = self.critic.value(state.detach(), seen) + self._known(histories, seen)  # (S,)
         self._descend(self._actor_optimizer, self.actor, -actor_q.mean())  # Eq. 19
 
         self._follow()
@@ -220,7 +233,7 @@ class DDPG(Paced, ActorCritic, Agent):
         """y = r + gamma Q'(s', a') (Eq. 17); the discount is 0 where the user left, and only there."""
         virtual = self.target_actor(next_histories)  # (S, D)
         action = self.candidates[self._nearest(virtual)] if self.config.real_target else self._seen_by_critic(virtual)
-        value = self.target_critic(next_histories, action)  # (S,)
+        value = self.target_critic(next_histories, action) + self._known(next_histories, action)  # (S,)
         return returns + discounts * value
 
     def _seen_by_critic(self, virtual: Tensor) -> Tensor:

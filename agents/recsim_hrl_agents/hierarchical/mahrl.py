@@ -19,7 +19,7 @@ from recsim_hrl_agents.base import Agent, Array, Observations, Transitions
 from recsim_hrl_agents.buffers import Ring
 from recsim_hrl_agents.flat.ddpg import DDPG, GOAL, DDPGConfig
 from recsim_hrl_agents.market import HISTORIES, Market
-from recsim_hrl_agents.networks import GoalActor, GoalCritics, Histories, StateEncoder, soft_update
+from recsim_hrl_agents.networks import GoalActor, GoalCritics, GoalProducts, Histories, StateEncoder, soft_update
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class MaHRLConfig(DDPGConfig):
     search: int = 0
     """Items among whose embeddings the high level looks for the goals that its critics value most; 0: its actor's
     goals, as in the paper."""
+    products: bool = False
+    """Whether the high level's critics multiply features of state and goal, or add them, as in the paper (Eq. 5)."""
+    knows_internal: bool = False
+    """Whether the low level's critic is told the internal reward of an item under a goal, or learns it too, as in the
+    paper (Eq. 8). It has to see the goal for that, and without an internal reward (guide "state") nothing changes."""
     realised: bool = True
     """Whether the critics learn from the mean of the items shown under a goal, in place of the goal: what Eq. 2 does
     with virtual and real actions. The paper's Algorithm 1 keeps the goal (False)."""
@@ -68,8 +73,9 @@ class MaHRLConfig(DDPGConfig):
         check_beta(self.beta)
         if self.guide not in ("reward", "state", "both"):
             raise ValueError(f"MaHRLConfig guide: got {self.guide!r}, allowed 'reward', 'state' or 'both'")
-        if self.from_goal and self.guide == "reward":
-            raise ValueError("MaHRLConfig from_goal: got True with guide 'reward', allowed with 'state' or 'both'")
+        for name in ("from_goal", "knows_internal"):
+            if getattr(self, name) and self.guide == "reward":
+                raise ValueError(f"MaHRLConfig {name}: got True with guide 'reward', allowed with 'state' or 'both'")
         if not self.high_histories or not set(self.high_histories) <= set(HISTORIES):
             raise ValueError(f"MaHRLConfig high_histories: got {self.high_histories}, allowed some of {HISTORIES}")
         for name in ("high_batch_size", "high_buffer_size"):
@@ -87,7 +93,8 @@ class MaHRLConfig(DDPGConfig):
     def low_level(self) -> DDPGConfig:
         """Settings of the low level."""
         own = {field.name: getattr(self, field.name) for field in fields(DDPGConfig)}
-        return DDPGConfig(**own | {"sees_goal": self.guide != "reward"})
+        known = self.alpha if self.knows_internal and self.guide == "both" else 0.0
+        return DDPGConfig(**own | {"sees_goal": self.guide != "reward", "known_reward": known})
 
 
 class HighLevelAgent(ActorCritic):
@@ -104,7 +111,11 @@ class HighLevelAgent(ActorCritic):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             actor = GoalActor(encoder(), width, bound, config.M)
-            critic = GoalCritics(encoder(), width, config.critic_width, config.M, config.relu_output)
+            critic = (
+                GoalProducts(encoder(), width, config.critic_width, config.M)
+                if config.products
+                else GoalCritics(encoder(), width, config.critic_width, config.M, config.relu_output)
+            )
         rates = config.high_learning_rate, config.high_learning_rate
         self._learn_with(actor.to(self.device), critic.to(self.device), *rates)
         # What a goal earns of each step's reward (Eq. 12, 13): the assignment is linear, so a matrix does it.
@@ -119,8 +130,9 @@ class HighLevelAgent(ActorCritic):
         if not explore:
             return goals
         where = {"generator": self._draws, "device": self.device}
-        noise = torch.randn(goals.shape, **where) * self._low.item_length / goals.shape[-1] ** 0.5  # (B, M, D)
-        goals = self._low.at_item_length(goals + self.config.high_noise * noise)
+        if not self.config.search:  # goals that are items stay items, as the critics will be asked about items
+            noise = torch.randn(goals.shape, **where) * self._low.item_length / goals.shape[-1] ** 0.5  # (B, M, D)
+            goals = self._low.at_item_length(goals + self.config.high_noise * noise)
         random_items = self._low.candidates[torch.randint(0, len(self._low.candidates), goals.shape[:2], **where)]
         epsilon = 1.0 if warming else self.config.high_epsilon
         return torch.where(torch.rand((*goals.shape[:2], 1), **where) < epsilon, random_items, goals)
@@ -134,7 +146,9 @@ class HighLevelAgent(ActorCritic):
             items = items[
                 torch.randint(0, len(items), (self.config.search,), generator=self._draws, device=self.device)
             ]
-        return items[self.critic.values(self.critic.encoder(histories), items).argmax(-1)]
+        # Realised goals, which the critics learn from, are of one length.
+        valued = self._low.at_item_length(items) if self.config.realised else items  # (K, D)
+        return items[self.critic.values(self.critic.encoder(histories), valued).argmax(-1)]
 
     def store(
         self, seen: Histories, goals: Tensor, rewards: Tensor, steps: np.ndarray, after: Histories, left: Tensor

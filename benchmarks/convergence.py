@@ -1,0 +1,191 @@
+"""How fast MaHRL learns, as in its Figure 6: ``python -m benchmarks.convergence``.
+
+With several goals to a period and with one (HRL-G). Follows the reward of exploring sessions and the mean Q of both
+levels while the agents learn, and tells after how many environment steps each reaches 95% of where it ends. Stop it
+whenever you like: finished trainings are kept.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.aggregate import write_csv, write_text
+from benchmarks.commands import finish
+from benchmarks.jobs import Job, Workers, keep_jobs
+from benchmarks.records import record_name, run_key, simulator_fingerprint
+from benchmarks.sensitivity import BASE, SCALES, tasks_of
+from benchmarks.tables import Table, aligned, section
+from benchmarks.tasks import Entry, Run
+
+MEASURES = ("total_reward", "q", "high_q")
+"""What is followed, by its name in a learning curve."""
+RECORDS = 40
+"""Points of a curve."""
+SHARE = 0.95
+"""Of the final value, at which a curve counts as there."""
+TAIL = 0.1
+"""Share of a curve's points, its last ones, whose mean is the final value."""
+
+
+@dataclass(frozen=True)
+class ConvergenceConfig:
+    """Follow MaHRL and HRL-G while they learn.
+
+    Prints how soon each is there and leaves convergence.csv, convergence.md and convergence.png in
+    OUT/convergence-PRESET.
+    """
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: half a minute on 2 cores, tells nothing. full: the committed results."""
+    out: Path = Path("runs")
+    """Folder for results."""
+    workers: int = os.cpu_count() or 1
+    """Trainings at a time, one core each."""
+    ray: str | None = None
+    """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """What one training left: (environment steps, value) pairs of each measure."""
+
+    task: str
+    agent: str
+    seed: int
+    measures: dict[str, list[tuple[float, float]]]
+
+    def of(self, measure: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Environment steps and values of a measure; None if there are none."""
+        pairs = self.measures[measure]
+        return tuple(zip(*pairs, strict=True)) if pairs else None
+
+
+def steps_until_there(steps: Sequence[float], values: Sequence[float]) -> float:
+    """Environment steps after which a curve first reaches :data:`SHARE` of its final value, the mean of its tail."""
+    tail = max(1, round(TAIL * len(values)))
+    final = float(np.mean(values[-tail:]))
+    near = [value >= final - (1 - SHARE) * abs(final) for value in values]
+    return float(steps[near.index(True)])
+
+
+def training_runs(config: ConvergenceConfig) -> list[Run]:
+    """All trainings, in the order of the table."""
+    scale = SCALES[config.preset]
+    settings = BASE | dict(scale.settings)
+    goals = {"mahrl": max(2, BASE["M"]), "hrl-g": 1}
+    entries = [Entry(agent, scale.steps, tuple((settings | {"M": m}).items())) for agent, m in goals.items()]
+    return [Run(task, entry, seed) for task in tasks_of(scale) for entry in entries for seed in range(scale.seeds)]
+
+
+def follow(run: Run) -> bytes:
+    """A job: train on the ``train`` simulator and keep the curve."""
+    import torch
+    from recsim_hrl_agents import train
+
+    from benchmarks.training import agent_of, make_env
+
+    torch.set_num_threads(1)  # other jobs work beside this one
+    env = make_env(run, "train")
+    try:
+        every = max(1, run.entry.steps // RECORDS)
+        records = train(agent_of(run, env), env, run.entry.steps, run.training_seed, record_every=every)
+    finally:
+        env.close()
+    measures = {
+        name: [(record["env_steps"], record[name]) for record in records if name in record] for name in MEASURES
+    }
+    return json.dumps(dataclasses.asdict(LearningCurve(run.task.name, run.entry.agent, run.seed, measures))).encode()
+
+
+def convergence(config: ConvergenceConfig) -> str:
+    """Do what is missing and write the results of all that is finished; returns the table.
+
+    Raises:
+        RuntimeError: If trainings failed; the others are kept.
+    """
+    from benchmarks.training import agent_config  # imported here: --help should not wait for torch
+
+    runs = training_runs(config)
+    folder, fingerprint = config.out / f"convergence-{config.preset}", simulator_fingerprint(runs[0].task.simulator)
+    jobs = []
+    for run in runs:
+        key = run_key(run, fingerprint, agent_config(run.entry))
+        file = record_name(run.task.name, run.entry.agent, run.seed, key)
+        jobs.append(Job(f"{run.task.name} {run.entry.agent} seed {run.seed}", file, (run,), run.entry.steps))
+    kept = folder / "runs"
+    try:
+        keep_jobs(jobs, kept, follow, Workers(config.workers, config.ray), _reward, "trainings")
+    finally:
+        curves = [LearningCurve(**json.loads((kept / job.file).read_text())) for job in jobs if _is_there(kept, job)]
+        table = write_convergence(curves, config, folder) if curves else ""
+    return table
+
+
+def _is_there(folder: Path, job: Job) -> bool:
+    return (folder / job.file).exists()
+
+
+def _reward(content: bytes) -> str:
+    rewards = json.loads(content)["measures"]["total_reward"]
+    return f"total reward {rewards[-1][1]:.2f}" if rewards else "no session ended"
+
+
+def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig, folder: Path) -> str:
+    """Write the CSV file, the page and the figure; returns the table for a terminal."""
+    header = ("task", "agent", "seed", "measure", "env_steps", "value")
+    rows = [
+        (one.task, one.agent, one.seed, measure, f"{steps:.0f}", f"{value:.6g}")
+        for one in curves
+        for measure in MEASURES
+        for steps, value in one.measures[measure]
+    ]
+    write_csv(folder / "convergence.csv", header, rows)
+    title, table = f"Environment steps until {SHARE:.0%} of the final value", _table(curves)
+    told = (
+        "While MaHRL and HRL-G (one goal to a period) learn on the `train` simulator: reward of exploring sessions, "
+        f"and mean Q of the sampled steps and periods. The final value is the mean of the last {TAIL:.0%} of a curve's "
+        "points; a number stands for each seed."
+    )
+    command = f"python -m benchmarks.convergence --preset {config.preset}"
+    blocks = ["# How fast MaHRL learns", told, "![Learning curves](convergence.png)", section(title, table)]
+    write_text(folder / "convergence.md", "\n\n".join([*blocks, f"Made by `{command}`."]) + "\n")
+
+    from benchmarks.figures import draw_convergence  # imported here: the tables need no matplotlib
+
+    draw_convergence(curves, folder / "convergence.png")
+    return aligned(title, table)
+
+
+def _table(curves: Sequence[LearningCurve]) -> Table:
+    lines = [("task", "agent", "reward", "Q, low level", "Q, high level")]
+    for task, agent in dict.fromkeys((one.task, one.agent) for one in curves):
+        own = [one for one in curves if (one.task, one.agent) == (task, agent)]
+        cells = [
+            ", ".join(f"{steps_until_there(*pair):,.0f}" for one in own if (pair := one.of(measure)))
+            for measure in MEASURES
+        ]
+        lines.append((task, agent, *cells))
+    return lines
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    import tyro
+
+    config = tyro.cli(ConvergenceConfig, prog="python -m benchmarks.convergence")
+
+    def work() -> str:
+        return f"{convergence(config)}\n\nWritten to {config.out / f'convergence-{config.preset}'}: convergence.md"
+
+    return finish(work, "Finished trainings are")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
