@@ -161,11 +161,16 @@ class Agent(ABC):
     def load(self, path: str | Path) -> None:
         """Take over the weights of a saved agent of the same name and config.
 
+        A setting that the saved agent does not name is younger than it; its default, which leaves everything as it was,
+        stands for it.
+
         Raises:
             ValueError: If the folder is damaged, or holds another agent or other settings.
         """
         described, tensors = storage.load(path)
         mine = storage.plain({"agent": self.name, "config": asdict(self.config)})
+        if isinstance(described.get("config"), dict):
+            described["config"] = storage.plain(asdict(self.config_class())) | described["config"]
         for key, value in mine.items():
             if described.get(key) != value:
                 raise ValueError(

@@ -56,6 +56,18 @@ def test_a_loaded_agent_acts_the_same(name, session_env, tmp_path):
     assert files[0] == "agent.json" and files[1].endswith(".safetensors") and len(files) == 2
 
 
+def test_an_agent_saved_before_a_setting_was_there(session_env, tmp_path):
+    agent, env = taught("ddpg", session_env)
+    expected = actions(agent, env)
+    described = json.loads((agent.save(tmp_path) / "agent.json").read_text())
+    assert described["config"].pop("known_reward") == 0.0
+    (tmp_path / "agent.json").write_text(json.dumps(described))
+    np.testing.assert_array_equal(actions(load_agent(tmp_path, env), env), expected)
+    other = make_agent("ddpg", env, **TINY["ddpg"], sees_goal=True, known_reward=0.5)
+    with pytest.raises(ValueError, match="got config .*'known_reward': 0.0.*, allowed .*'known_reward': 0.5"):
+        other.load(tmp_path)
+
+
 def test_an_interrupted_save_leaves_the_earlier_agent(session_env, tmp_path, monkeypatch):
     agent, env = taught("ddpg", session_env)
     expected = actions(agent, env)
