@@ -34,7 +34,7 @@ CHOICES = "choices"
 STUDIES: dict[str, tuple[Number, ...]] = {
     "alpha": (0.1, 0.3, 0.5, 0.7, 0.9),
     "M": (1, 2, 3, 4),
-    "c": (6, 12, 18, 24),
+    "c": (10, 20, 30, 40),
     "beta": (0.0, 0.5, 1.0),
     HISTORY_LENGTH: (5, 10, 20),
 }
@@ -43,8 +43,8 @@ STUDIES: dict[str, tuple[Number, ...]] = {
 BASE = LONG_TRAININGS["mahrl"]
 """What every variant starts from."""
 
-PERIOD = 12
-"""c of the study of M: the least common multiple of its values."""
+PERIOD = 24
+"""c of the study of M: a multiple of all its values."""
 
 _WRITTEN = {"high_histories": ("clicked", "ordered"), "search": 0, "products": False, "knows_internal": False}
 _WRITTEN |= {"from_goal": False, "guide": "reward", "high_epsilon": 0.2, "noise": 1.0, "final_noise": 1.0}

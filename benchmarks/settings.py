@@ -11,7 +11,7 @@ LONG_TRAININGS: dict[str, dict[str, Any]] = {
     "mahrl": {
         "warmup_steps": 20_000,
         "steps_per_update": 256,
-        "c": 10,
+        "c": 20,
         "M": 2,
         "alpha": 0.5,
         "actor_learning_rate": 1e-4,

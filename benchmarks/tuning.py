@@ -67,7 +67,7 @@ _PACE = {"warmup_steps": 20_000, "steps_per_update": 256}
 _DDPG = _PACE | {"n_step": 8, "gamma": 0.97, "actor_learning_rate": 1e-3, "final_noise": 1.0, "noise_steps": 250_000}
 _DEERS = _PACE | {"gamma": 0.95, "n_step": 1, "double": False, "alpha": 0.1, "learning_rate": 1e-3}
 _DEERS |= {"steps_per_update": 512, "width": 32, "joined": 16, "epsilon_steps": 250_000}
-_MAHRL = _PACE | {"c": 10, "M": 2, "alpha": 0.5, "actor_learning_rate": 1e-4, "high_learning_rate": 1e-3}
+_MAHRL = _PACE | {"c": 20, "M": 2, "alpha": 0.5, "actor_learning_rate": 1e-4, "high_learning_rate": 1e-3}
 _MAHRL |= {"high_gamma": 0.75, "high_histories": HISTORIES, "high_buffer_size": 60_000, "high_epsilon": 0.1}
 _MAHRL |= {"from_goal": True, "knows_internal": True, "noise": 0.2, "final_noise": 0.1}
 _MAHRL |= {"search": 100, "products": True, "realised": False}
@@ -145,8 +145,8 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "mahrl": (
         _MAHRL,
-        _MAHRL | {"c": 20},
-        _MAHRL | {"M": 1},
+        _MAHRL | {"c": 10},
+        _MAHRL | {"c": 10, "M": 1},
         _MAHRL | {"alpha": 0.1},
         _MAHRL | {"high_learning_rate": 3e-4},
         _MAHRL | {"actor_learning_rate": 1e-3},

@@ -51,7 +51,7 @@ def test_studies_vary_one_setting_each():
         elif variant.study == HISTORY_LENGTH:
             assert settings == BASE and run.task.history == int(variant.value)
         else:
-            also = {"c": 12} if variant.study == "M" else {}  # what 1, 2, 3 and 4 divide
+            also = {"c": 24} if variant.study == "M" else {}  # what 1, 2, 3 and 4 divide
             assert settings == BASE | also | {variant.study: float(variant.value)} and run.task.history == 10
     assert len(wanted) == 2 * (sum(map(len, STUDIES.values())) + len(CHOSEN))
     assert {len(variant.runs) for variant in wanted} == {3}

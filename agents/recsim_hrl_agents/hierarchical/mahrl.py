@@ -56,8 +56,8 @@ class MaHRLConfig(DDPGConfig):
     high_epsilon: float = 0.2
     """Share of exploring goals that are the embedding of a random item."""
     search: int = 0
-    """Items among whose embeddings the high level looks for the goals that its critics value most; 0: its actor's
-    goals, as in the paper."""
+    """Above 0 goals are the items that the high level's critics value most, and its critics learn from the best of so
+    many random ones, as the best of all would be the most overestimated; 0: its actor's goals, as in the paper."""
     products: bool = False
     """Whether the high level's critics multiply features of state and goal, or add them, as in the paper (Eq. 5)."""
     knows_internal: bool = False
@@ -126,7 +126,8 @@ class HighLevelAgent(ActorCritic):
     @torch.no_grad()
     def goals(self, observations: Observations, explore: bool, warming: bool) -> Tensor:
         """(B, M, D) goals for users with these observations (Eq. 4)."""
-        goals = self._best(self.items(observations, self.config.high_histories), self.actor, explore)
+        # The best of all: what was never tried out is not to be what is judged.
+        goals = self._best(self.items(observations, self.config.high_histories), self.actor, among_some=False)
         if not explore:
             return goals
         where = {"generator": self._draws, "device": self.device}
@@ -137,12 +138,12 @@ class HighLevelAgent(ActorCritic):
         epsilon = 1.0 if warming else self.config.high_epsilon
         return torch.where(torch.rand((*goals.shape[:2], 1), **where) < epsilon, random_items, goals)
 
-    def _best(self, histories: Histories, actor: GoalActor, some: bool) -> Tensor:
-        """(B, M, D) the actor's goals, or those that the critics value most among items, perhaps ``some`` of them."""
+    def _best(self, histories: Histories, actor: GoalActor, among_some: bool) -> Tensor:
+        """(B, M, D) the actor's goals, or those that the critics value most among items, all of them or ``search``."""
         if not self.config.search:
             return self._low.at_item_length(actor(histories))
         items = self._low.candidates  # (K, D)
-        if some:
+        if among_some:
             items = items[
                 torch.randint(0, len(items), (self.config.search,), generator=self._draws, device=self.device)
             ]
@@ -177,7 +178,7 @@ class HighLevelAgent(ActorCritic):
             for when in ("seen", "after")
         )
         with torch.no_grad():
-            following = self._best(after, self.target_actor, True)  # (S, M, D)
+            following = self._best(after, self.target_actor, among_some=True)  # (S, M, D)
             target = batch["rewards"] + batch["discount"][:, None] * self.target_critic(after, following)  # (S, M)
         state = self.critic.encoder(seen)  # (S, hidden)
         q = self.critic.value(state, batch["goals"])  # (S, M)
