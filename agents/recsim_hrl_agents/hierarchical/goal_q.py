@@ -17,6 +17,7 @@ from torch import Tensor
 from recsim_hrl_agents.actor_critic import Paced, SlowCopies, adam, descend
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import Ring
+from recsim_hrl_agents.hierarchical.periods import Periods
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable, TwoTowers, soft_update
 
@@ -74,7 +75,7 @@ class GoalQConfig:
                 raise ValueError(f"GoalQConfig {name}: got {getattr(self, name)}, allowed one or more above 0")
 
 
-class GoalQ(Paced, SlowCopies, Agent):
+class GoalQ(Periods, Paced, SlowCopies, Agent):
     """See the module."""
 
     name = "goal-q"
@@ -100,33 +101,17 @@ class GoalQ(Paced, SlowCopies, Agent):
         self._optimizer = adam(self.network, config.learning_rate)
         self.memory = Ring(config.buffer_size, self.device)
         self._steps = self._steps_without_update = 0
-        self._position = np.zeros(0, np.int64)  # (B,) items shown under the present goal; c: a new one is due
+        self._position = np.zeros(0, np.int64)
 
-    def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
-        """See :meth:`Agent.begin`; a goal ends with its session."""
-        self._fit_batch(len(starting))
-        cut_short = starting & (self._position > 0) & (self._position < self.config.c)
-        if cut_short.any() and self._last is not None:
-            self._close(cut_short, self._last)
-        self._position[starting] = self.config.c
-
-    def _fit_batch(self, size: int) -> None:
-        if len(self._position) == size:
-            return
-        self._position = np.full(size, self.config.c)
+    def _allocate(self, size: int) -> None:
         self._goals = torch.zeros(size, dtype=torch.int64, device=self.device)  # (B,) candidates
         self._earned = torch.zeros(size, device=self.device)  # (B,) discounted rewards under them
         self._seen = torch.zeros((size, self._reads.width), device=self.device)  # (B, width) when they were set
-        self._last: Transitions | None = None
 
     @torch.no_grad()
     def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """See :meth:`Agent.act`: the goal is the action, and a new one is set where a period is over."""
-        self._fit_batch(len(next(iter(observations.values()))))
-        if not explore:
-            self._last = None  # nobody learns from a session that is only judged
-        due = np.flatnonzero(self._position == self.config.c)  # (n,)
-        if len(due):
+        if len(due := self._due(observations, explore)):
             self._renew(due, observations, explore)
         self._position += 1
         choice = self._goals
@@ -164,7 +149,6 @@ class GoalQ(Paced, SlowCopies, Agent):
 
     @torch.no_grad()
     def _close(self, rows: np.ndarray, transitions: Transitions) -> None:
-        """Keep the periods of ``rows`` (B,), which end with these transitions."""
         index = np.flatnonzero(rows)  # (n,)
         on = torch.as_tensor(index, device=self.device)
         left = torch.as_tensor(transitions.terminated, device=self.device)[on].float()  # (n,)

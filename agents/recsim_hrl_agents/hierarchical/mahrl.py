@@ -18,6 +18,7 @@ from recsim_hrl_agents.actor_critic import ActorCritic, below
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions
 from recsim_hrl_agents.buffers import Ring
 from recsim_hrl_agents.flat.ddpg import DDPG, GOAL, DDPGConfig
+from recsim_hrl_agents.hierarchical.periods import Periods
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import GoalActor, GoalCritics, GoalProducts, Histories, StateEncoder, soft_update
 
@@ -201,7 +202,7 @@ class HighLevelAgent(ActorCritic):
         }
 
 
-class MaHRL(Agent):
+class MaHRL(Periods, Agent):
     """Two levels; see the module."""
 
     name = "mahrl"
@@ -216,34 +217,23 @@ class MaHRL(Agent):
         self.device = torch.device(device)
         self.low = DDPG(market, self.config.low_level(), seed, self.device)
         self.high = HighLevelAgent(self.low, self.config, seed + 1)
-        self._position = np.zeros(0, np.int64)  # (B,) items shown under the present goals; c: new ones are due
+        self._position = np.zeros(0, np.int64)
 
-    def _fit_batch(self, size: int) -> None:
-        if len(self._position) == size:
-            return
+    def _allocate(self, size: int) -> None:
         config, width = self.config, self.market.embedding_dim
-        self._position = np.full(size, config.c)
         self._goals = torch.zeros((size, config.M, width), device=self.device)  # (B, M, D)
         self._earned = torch.zeros((size, config.c), device=self.device)  # (B, c)
         self._sums = torch.zeros((size, config.M, width), device=self.device)  # (B, M, D) of items shown
         self._seen: dict[str, Tensor] = {}
-        self._last: Transitions | None = None
 
     def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
-        """See :meth:`Agent.begin`; a period ends with its session, and no goal goes on into the next."""
+        """See :meth:`Periods.begin`."""
         self.low.begin(starting, seeds)
-        self._fit_batch(len(starting))
-        cut_short = starting & (self._position > 0) & (self._position < self.config.c)
-        if cut_short.any() and self._last is not None:
-            self._close(cut_short, self._last)
-        self._position[starting] = self.config.c
+        super().begin(starting, seeds)
 
     def act(self, observations: Observations, *, explore: bool = False) -> Array:
         """See :meth:`Agent.act`; new goals where a period is over (Algorithm 1, lines 9 to 14)."""
-        self._fit_batch(len(next(iter(observations.values()))))
-        if not explore:
-            self._last = None  # nobody learns from a session that is only judged
-        self._renew(self._position == self.config.c, observations, explore)
+        self._renew(self._due(observations, explore), observations, explore)
         goal = self._goals[self._active(self._position)]
         self._position += 1
         return self.low.act({**observations, GOAL: goal}, explore=explore)
@@ -254,15 +244,17 @@ class MaHRL(Agent):
         goals = self.high.goals(observations, explore=False, warming=False)  # (B, M, D)
         return self.low._scores({**observations, GOAL: goals[:, 0]}, items)
 
-    def _renew(self, rows: np.ndarray, observations: Observations, explore: bool) -> None:
-        index = np.flatnonzero(rows)
+    def _renew(self, index: np.ndarray, observations: Observations, explore: bool) -> None:
+        """Set goals for the users ``index`` (n,)."""
         if not len(index):
             return
         on = torch.as_tensor(index, device=self.device)
         seen = self._high_observations(observations, on)
         for key, value in seen.items():
             if key not in self._seen:
-                self._seen[key] = torch.zeros((len(rows), *value.shape[1:]), dtype=value.dtype, device=self.device)
+                self._seen[key] = torch.zeros(
+                    (len(self._position), *value.shape[1:]), dtype=value.dtype, device=self.device
+                )
             self._seen[key][on] = value
         self._goals[on] = self.high.goals(seen, explore, self.low.is_warming_up)
         self._earned[on], self._sums[on] = 0.0, 0.0
@@ -292,7 +284,7 @@ class MaHRL(Agent):
         over = self._position == config.c
         if over.any():
             self._close(over, transitions)
-            self._renew(over, transitions.next_observations, True)
+            self._renew(np.flatnonzero(over), transitions.next_observations, True)
         following = self._goals[self._active(self._position)]  # (B, D)
         self._last = transitions
         metrics = self.low.update(
