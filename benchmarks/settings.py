@@ -1,6 +1,7 @@
-"""Settings of agents for long trainings, of 512 users side by side: winners of :mod:`benchmarks.tuning`.
+"""Settings of agents for long trainings, of 512 users side by side, as :mod:`benchmarks.tuning` tries them.
 
-A test holds them to the committed table of trials. What is not here is the agent's default.
+A test holds them to the committed table of trials: where an agent's tuning is over they are the winner. What is not
+here is the agent's default.
 """
 
 from typing import Any

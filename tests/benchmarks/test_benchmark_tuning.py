@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from recsim_hrl_agents import agent_class
 
 from benchmarks.aggregate import read_csv
+from benchmarks.settings import LONG_TRAININGS
 from benchmarks.tasks import make_preset
 from benchmarks.tuning import (
     COLUMNS,
     EVALUATION_SEED,
     PARALLEL,
     SEEDS,
+    TASKS,
     TRIALS,
     TuningConfig,
     best_settings,
@@ -102,3 +105,21 @@ def test_the_committed_table_holds_the_trials_that_are_tried_now():
         tried = TRIALS[agent][int(trial)]
         assert json.loads(settings).items() >= json.loads(json.dumps(tried)).items()
         assert int(seed) in SEEDS and int(steps) == TuningConfig().steps
+
+
+def test_settings_of_long_trainings_are_winners_where_the_tuning_is_over():
+    best = best_settings(read_csv(TuningConfig().out))
+    for agent, settings in LONG_TRAININGS.items():
+        assert settings in TRIALS[agent]
+        if agent in best:
+            assert settings == TRIALS[agent][best[agent][0]]
+
+
+def test_the_page_tells_of_the_first_trials():
+    page = (Path(__file__).parents[2] / "docs" / "agents" / "mahrl.md").read_text(encoding="utf-8")
+    rows = [row for row in read_csv(TuningConfig().out) if int(row[3]) == SEEDS[0]]
+    for agent in ("goal-q", "mahrl", "ddpg", "deers"):
+        totals = {task: [float(row[6]) for row in rows if row[0] == agent and row[2] == task] for task in TASKS}
+        assert {len(values) for values in totals.values()} == {6}
+        told = [f"{max(totals[task]):.1f} | {min(totals[task]):.1f} to {max(totals[task]):.1f}" for task in TASKS[::-1]]
+        assert f"| `{agent}` | {' | '.join(told)} |" in page
