@@ -354,6 +354,11 @@ def test_bad_settings(circle, setting, value):
         make_agent("mahrl", circle(2), **{setting: value})
 
 
+def test_products_are_not_the_layers_of_equation_5():
+    with pytest.raises(ValueError, match="relu_output: got True with products=True, allowed with products=False"):
+        MaHRLConfig(products=True, relu_output=True)
+
+
 def test_ablations_are_the_agent_with_settings():
     without_input, by_state, one_goal = (agent_config(name) for name in ("hrl-i", "hrl-s", "hrl-g"))
     assert (without_input.histories, without_input.high_histories) == (("clicked",), ("clicked",))

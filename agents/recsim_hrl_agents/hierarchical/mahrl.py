@@ -77,6 +77,8 @@ class MaHRLConfig(DDPGConfig):
         for name in ("from_goal", "knows_internal"):
             if getattr(self, name) and self.guide == "reward":
                 raise ValueError(f"MaHRLConfig {name}: got True with guide 'reward', allowed with 'state' or 'both'")
+        if self.products and self.relu_output:
+            raise ValueError("MaHRLConfig relu_output: got True with products=True, allowed with products=False")
         if not self.high_histories or not set(self.high_histories) <= set(HISTORIES):
             raise ValueError(f"MaHRLConfig high_histories: got {self.high_histories}, allowed some of {HISTORIES}")
         for name in ("high_batch_size", "high_buffer_size"):
