@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bounds_table import Bound
+from benchmarks.paper import REFERENCE
 from benchmarks.records import PACKAGES, RunRecord
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference, stratified_bootstrap
 
@@ -96,6 +97,17 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How much more ``agent`` earns than DEERS on the same users, as a share of what DEERS earns."""
+
+    task: str
+    agent: str
+    total: Interval | None
+    order: Interval | None
+    """Absent, like the total, where DEERS has next to none."""
+
+
+@dataclass(frozen=True)
 class Overall:
     """Normalised score of an agent over all tasks, each task resampled on its own."""
 
@@ -112,6 +124,7 @@ class Summary:
     about: About
     rows: tuple[SummaryRow, ...]
     differences: tuple[Difference, ...]
+    gains: tuple[Gain, ...]
     overall: tuple[Overall, ...]
 
     @property
@@ -183,9 +196,8 @@ def summarise(results: Results, bounds: Sequence[Bound] = (), how: Bootstrap | N
     for task in tasks:
         rows += [_agent_row(rewards, anchors[task], how) for rewards in results.rewards if rewards.task == task]
         rows += [_bound_row(bound, anchors[task]) for bound in bounds if bound.task == task]
-    return Summary(
-        results.about, tuple(rows), tuple(_differences(results, how)), tuple(_overall(results, anchors, how))
-    )
+    differences, overall = _differences(results, how), _overall(results, anchors, how)
+    return Summary(results.about, tuple(rows), tuple(differences), tuple(_gains(results, how)), tuple(overall))
 
 
 def _anchors(task: str, bounds: Sequence[Bound]) -> tuple[float, float] | None:
@@ -227,6 +239,26 @@ def _differences(results: Results, how: Bootstrap) -> list[Difference]:
             rows.append(Difference(first.task, first.agent, second.agent, total))
             rows.append(Difference(first.task, second.agent, first.agent, swapped))
     return rows
+
+
+def _gains(results: Results, how: Bootstrap) -> list[Gain]:
+    """Of every agent over DEERS, where that was run."""
+    reference = {rewards.task: rewards for rewards in results.rewards if rewards.agent == REFERENCE}
+    rows = []
+    for rewards in results.rewards:
+        if rewards.agent == REFERENCE or rewards.task not in reference:
+            continue
+        base = reference[rewards.task]
+        parts = ((rewards.total, base.total), (rewards.order, base.order))
+        rows.append(Gain(rewards.task, rewards.agent, *(_relative(*pair, how) for pair in parts)))
+    return rows
+
+
+def _relative(first: np.ndarray, second: np.ndarray, how: Bootstrap) -> Interval | None:
+    """The difference as a share of the ``second``; None if that earns next to nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = paired_difference(first, second, how, relative=True)
+    return share if np.isfinite((share.estimate, share.low, share.high)).all() else None
 
 
 def _overall(results: Results, anchors: dict[str, tuple[float, float] | None], how: Bootstrap) -> list[Overall]:

@@ -1,8 +1,8 @@
 """How fast MaHRL learns, as in its Figure 6: ``python -m benchmarks.convergence``.
 
-With several goals to a period and with one (HRL-G). Follows the reward of exploring sessions and the mean Q of both
-levels while the agents learn, and tells after how many environment steps each reaches 95% of where it ends. Stop it
-whenever you like: finished trainings are kept.
+MaHRL with several goals to a period and with one (HRL-G), and with items as goals. Follows the reward of exploring
+sessions and the mean Q of both levels while the agents learn, and tells after how many environment steps each reaches
+95% of where it ends. Stop it whenever you like: finished trainings are kept.
 """
 
 import dataclasses
@@ -20,10 +20,13 @@ from benchmarks.aggregate import write_csv, write_text
 from benchmarks.commands import finish
 from benchmarks.jobs import Job, Workers, keep_jobs
 from benchmarks.records import record_name, run_key, simulator_fingerprint
-from benchmarks.sensitivity import BASE, SCALES, tasks_of
+from benchmarks.sensitivity import SCALES, tasks_of
+from benchmarks.settings import long_settings
 from benchmarks.tables import Table, aligned, section
-from benchmarks.tasks import Entry, Run
+from benchmarks.tasks import Run, entry_of
 
+AGENTS = ("mahrl", "hrl-g", "mahrl-items")
+"""Those of the paper's figure, and MaHRL with items as goals."""
 MEASURES = ("total_reward", "q", "high_q")
 """What is followed, by its name in a learning curve."""
 RECORDS = 40
@@ -36,7 +39,7 @@ TAIL = 0.1
 
 @dataclass(frozen=True)
 class ConvergenceConfig:
-    """Follow MaHRL and HRL-G while they learn.
+    """Follow MaHRL, HRL-G and MaHRL with items as goals while they learn.
 
     Prints how soon each is there and leaves convergence.csv, convergence.md and convergence.png in
     OUT/convergence-PRESET.
@@ -78,9 +81,7 @@ def steps_until_there(steps: Sequence[float], values: Sequence[float]) -> float:
 def training_runs(config: ConvergenceConfig) -> list[Run]:
     """All trainings, in the order of the table."""
     scale = SCALES[config.preset]
-    settings = BASE | dict(scale.settings)
-    goals = {"mahrl": max(2, BASE["M"]), "hrl-g": 1}
-    entries = [Entry(agent, scale.steps, tuple((settings | {"M": m}).items())) for agent, m in goals.items()]
+    entries = [entry_of(agent, scale.steps, long_settings(agent) | dict(scale.settings)) for agent in AGENTS]
     return [Run(task, entry, seed) for task in tasks_of(scale) for entry in entries for seed in range(scale.seeds)]
 
 
@@ -149,9 +150,9 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
     write_csv(folder / "convergence.csv", header, rows)
     title, table = f"Environment steps until {SHARE:.0%} of the final value", _table(curves)
     told = (
-        "While MaHRL and HRL-G (one goal to a period) learn on the `train` simulator: reward of exploring sessions, "
-        f"and mean Q of the sampled steps and periods. The final value is the mean of the last {TAIL:.0%} of a curve's "
-        "points; a number stands for each seed."
+        "While MaHRL, HRL-G (one goal to a period) and MaHRL with items as goals learn on the `train` simulator: reward "
+        "of exploring sessions, and mean Q of the sampled steps and periods. The final value is the mean of the last "
+        f"{TAIL:.0%} of a curve's points; a number stands for each seed."
     )
     command = f"python -m benchmarks.convergence --preset {config.preset}"
     blocks = ["# How fast MaHRL learns", told, "![Learning curves](convergence.png)", section(title, table)]

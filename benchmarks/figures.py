@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 PURPLE, VERMILION, SKY = "#CC79A7", "#D55E00", "#56B4E9"
 INK = "#333333"
-_CURVES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (VERMILION, ":"), (PURPLE, "-"), (SKY, "--"))
+_COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+_LINES = ("-", "--", "-.", ":")
 _DASHES = {"random": ":", "click_greedy": "-.", "reward_greedy": "--", "planner": "-"}
 
 
@@ -96,7 +97,7 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("session reward at each checkpoint\n(train simulator; band: range of seeds)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(agents), frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(agents), 6), frameon=False, fontsize=9)
     save(figure, path)
 
 
@@ -106,7 +107,7 @@ def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
     first, last = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
     steps = np.linspace(first, last, 100)
     rewards = np.stack([np.interp(steps, curve.steps, curve.rewards) for curve in curves])
-    colour, dashes = _CURVES[place % len(_CURVES)]
+    colour, dashes = _COLOURS[place % len(_COLOURS)], _LINES[(place + place // len(_COLOURS)) % len(_LINES)]
     axes.plot(steps, rewards.mean(axis=0), color=colour, linestyle=dashes, label=agent)
     axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
@@ -151,7 +152,7 @@ def draw_convergence(curves: Sequence["LearningCurve"], path: Path) -> None:
             axes.spines[["top", "right"]].set_visible(False)
             axes.set_xlabel("environment steps")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(agents), frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(agents), 6), frameon=False, fontsize=9)
     save(figure, path)
 
 

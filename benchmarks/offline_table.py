@@ -6,23 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.aggregate import write_csv, write_text
+from benchmarks.paper import REFERENCE, ranking_gain
 from benchmarks.ranking import METRICS, Ranking
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference
 from benchmarks.tables import Table, aligned, count, section
-
-REFERENCE = "deers"
-"""What gains are measured against."""
-
-PAPER = {
-    "cf": (0.2953, 0.2156, 0.2152),
-    "fm": (0.2818, 0.2011, 0.2003),
-    "wide-deep": (0.3110, 0.2417, 0.2426),
-    "gru": (0.3125, 0.2425, 0.2433),
-    "deers": (0.3273, 0.2554, 0.2554),
-    "ddpg": (0.3262, 0.2497, 0.2548),
-    "mahrl": (0.3534, 0.2691, 0.2715),
-}
-"""MaHRL Table 2: MAP, NDCG@20 and NDCG@40 of the agents that are ours too."""
 
 Values = dict[str, np.ndarray]
 """Of one agent on one task: each metric (S, U), a row for each training seed, a column for each session."""
@@ -76,15 +63,8 @@ def _cells(agent: str, values: dict[str, Values]) -> list[str]:
         else:
             gain = paired_difference(own, values[REFERENCE][name], Bootstrap(), relative=True)
             cells.append(_interval(gain, "{:+.2%}"))
-        cells.append(paper_gain(agent, place))
+        cells.append(ranking_gain(agent, place))
     return cells
-
-
-def paper_gain(agent: str, place: int) -> str:
-    """The paper's gain over DEERS in its metric number ``place``; empty for agents that it does not have."""
-    if agent == REFERENCE or agent not in PAPER:
-        return ""
-    return f"{PAPER[agent][place] / PAPER[REFERENCE][place] - 1:+.2%}"
 
 
 def _interval(value: Interval, form: str) -> str:

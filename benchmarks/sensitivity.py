@@ -1,9 +1,9 @@
 """What MaHRL's settings do, as in its Figures 8 and 9 and beyond: ``python -m benchmarks.sensitivity``.
 
-A study varies one setting and leaves the others: alpha and M as in the paper, c, beta and N (the length of the
-histories), and ``choices``, where what differs from the paper is taken back, one by one and all at once: MaHRL as
-written. Every variant is trained and judged like an agent of the benchmark. Stop it whenever you like: finished runs
-are kept.
+A study varies one setting and leaves the others: alpha and M as in the paper, c, beta, the temperature and N (the
+length of the histories), and ``choices``, where what differs from the paper is taken back, one by one and all at once:
+MaHRL as written. Every variant is trained and judged like an agent of the benchmark. Stop it whenever you like:
+finished runs are kept.
 """
 
 import os
@@ -19,7 +19,7 @@ from benchmarks.aggregate import write_csv, write_text
 from benchmarks.commands import finish
 from benchmarks.records import RunRecord, finished_records
 from benchmarks.run import Plan, make_plan
-from benchmarks.settings import LONG_TRAININGS
+from benchmarks.settings import long_settings
 from benchmarks.statistics import Interval, crossed_bootstrap
 from benchmarks.tables import Table, aligned, count, section
 from benchmarks.tasks import Entry, Preset, Run, Task, make_preset
@@ -36,23 +36,27 @@ STUDIES: dict[str, tuple[Number, ...]] = {
     "M": (1, 2, 3, 4),
     "c": (10, 20, 30, 40),
     "beta": (0.0, 0.5, 1.0),
+    "temperature": (0.0, 0.15, 0.3, 1.0),
     HISTORY_LENGTH: (5, 10, 20),
 }
 """Values of each setting; alpha and M are those of Figures 8 and 9."""
 
-BASE = LONG_TRAININGS["mahrl"]
+AGENT = "mahrl-items"
+BASE = long_settings(AGENT)
 """What every variant starts from."""
 
 PERIOD = 24
 """c of the study of M: a multiple of all its values."""
 
-_WRITTEN = {"high_histories": ("clicked", "ordered"), "search": 0, "products": False, "knows_internal": False}
+_BY_ACTOR = {"search": 0, "temperature": 0.0}
+_WRITTEN = _BY_ACTOR | {"high_histories": ("clicked", "ordered"), "products": False, "knows_internal": False}
 _WRITTEN |= {"from_goal": False, "guide": "reward", "high_epsilon": 0.2, "noise": 1.0, "final_noise": 1.0}
 CHOSEN: dict[str, dict[str, Any]] = {
     "as tuned": {},
     "high level does not see what was browsed": {"high_histories": ("clicked", "ordered")},
     "high critics add state and goal": {"products": False},
-    "goals by the actor": {"search": 0},
+    "always the best goal": {"temperature": 0.0},
+    "goals by the actor": _BY_ACTOR,
     "low critic learns the internal reward too": {"knows_internal": False},
     "low level does not start from its goal": {"from_goal": False},
     "critics learn from the items shown under a goal": {"realised": True},
@@ -144,7 +148,7 @@ def _entries(study: str, scale: Scale) -> list[tuple[str, Entry]]:
         period = {"c": PERIOD} if study == "M" else {}
         named = [(str(value), period | {study: value}) for value in STUDIES[study]]
     settings = [(value, BASE | own | dict(scale.settings)) for value, own in named]
-    return [(value, Entry("mahrl", scale.steps, tuple(sorted(own.items())))) for value, own in settings]
+    return [(value, Entry(AGENT, scale.steps, tuple(sorted(own.items())))) for value, own in settings]
 
 
 def _task_of(task: Task, study: str, value: str) -> Task:

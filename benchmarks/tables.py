@@ -10,10 +10,8 @@ from pathlib import Path
 from benchmarks.aggregate import Summary, SummaryRow, read_results, summarise, write_csv, write_text
 from benchmarks.bounds_table import bounds_path, read_bounds
 from benchmarks.figures import draw_curves, draw_rewards
+from benchmarks.paper import REFERENCE, online_gain
 from benchmarks.statistics import Bootstrap, Interval
-
-REFERENCE = "popularity"
-"""The agent that the table of paired differences compares with: the strongest that needs no learning by trial."""
 
 _INTERVALS = ("total_reward", "total_reward_iqm", "click_reward", "order_reward", "normalised_score")
 _HEADER = ("", "total reward", "click reward", "order reward", "normalised score")
@@ -35,7 +33,7 @@ class TablesConfig:
 
 
 def make_tables(config: TablesConfig) -> str:
-    """Write summary.csv, differences.csv, overall.csv, tables.md and the figures; returns the text for a terminal."""
+    """Write the CSV files of a summary, tables.md and the figures; returns the text for a terminal."""
     results = read_results(config.results)
     bounds = read_bounds(config.bounds or bounds_path(results.about.simulator))
     summary = summarise(results, bounds, Bootstrap(resamples=config.resamples))
@@ -48,7 +46,7 @@ def make_tables(config: TablesConfig) -> str:
 
 
 def write_summary(summary: Summary, folder: Path) -> None:
-    """Write the numbers of ``summary`` as summary.csv, differences.csv and overall.csv."""
+    """Write the numbers of ``summary`` as summary.csv, differences.csv, gains.csv and overall.csv."""
     ends = [f"{name}{end}" for name in _INTERVALS for end in ("", "_low", "_high")]
     rows = [
         (row.task, row.agent, row.kind, row.seeds, row.sessions)
@@ -59,6 +57,9 @@ def write_summary(summary: Summary, folder: Path) -> None:
     differences = [(row.task, row.agent, row.reference, *_cells(row.total)) for row in summary.differences]
     header = ("task", "agent", "reference", "difference", "difference_low", "difference_high")
     write_csv(folder / "differences.csv", header, differences)
+    gains = [(row.task, row.agent, *_cells(row.total), *_cells(row.order)) for row in summary.gains]
+    header = ("task", "agent", *(f"{part}_gain{end}" for part in ("total", "order") for end in ("", "_low", "_high")))
+    write_csv(folder / "gains.csv", header, gains)
     overall = [(row.agent, row.tasks, *_cells(row.mean), *_cells(row.iqm)) for row in summary.overall]
     header = ("agent", "tasks", *(f"{name}{end}" for name in ("mean", "iqm") for end in ("", "_low", "_high")))
     write_csv(folder / "overall.csv", header, overall)
@@ -94,7 +95,7 @@ def markdown(summary: Summary, has_curves: bool) -> str:
 
 
 def _tables(summary: Summary) -> list[tuple[str, Table]]:
-    """(title, table) pairs: one for each task, the scores over all tasks, the paired differences."""
+    """(title, table) pairs: one for each task, the scores over all tasks, the gains over DEERS."""
     tables = []
     for task in summary.tasks:
         rows = [row for row in summary.rows if row.task == task]
@@ -108,17 +109,24 @@ def _tables(summary: Summary) -> list[tuple[str, Table]]:
         body = [(row.agent, _text(row.mean), _text(row.iqm)) for row in summary.overall]
         title = f"Normalised score over {count(summary.overall[0].tasks, 'task')}"
         tables.append((title, [("", "mean", "interquartile mean"), *body]))
-    if any(row.reference == REFERENCE for row in summary.differences):
-        title = f"Total reward minus that of {REFERENCE}, on the same users"
-        tables.append((title, _difference_table(summary)))
+    if summary.gains:
+        tables.append((f"Gain over {REFERENCE}, on the same users", _gain_table(summary)))
     return tables
 
 
-def _difference_table(summary: Summary) -> Table:
-    cells = {(row.agent, row.task): _text(row.total) for row in summary.differences if row.reference == REFERENCE}
-    agents = dict.fromkeys(agent for agent, _ in cells)
-    body = [(agent, *(cells.get((agent, task), "") for task in summary.tasks)) for agent in agents]
-    return [("", *summary.tasks), *body]
+def _gain_table(summary: Summary) -> Table:
+    """Gains in total and order reward, each with the paper's beside it."""
+    gains = {(gain.agent, gain.task): gain for gain in summary.gains}
+    head = [cell for task in summary.tasks for part in ("total", "order") for cell in (f"{task}, {part}", "paper")]
+    body = []
+    for agent in dict.fromkeys(agent for agent, _ in gains):
+        cells = []
+        for task in summary.tasks:
+            own = gains.get((agent, task))
+            for part in ("total", "order"):
+                cells += [_percent(own and getattr(own, part)), online_gain(agent, task, part)]
+        body.append((agent, *cells))
+    return [("", *head), *body]
 
 
 def _line(row: SummaryRow, name: str) -> tuple[str, ...]:
@@ -130,6 +138,11 @@ def _legend(summary: Summary) -> str:
         "Brackets are 95% bootstrap intervals over training seeds and users. A click pays 1, an order 5. "
         "Agents learn on the train simulator and are judged on the test simulator."
     )
+    if summary.gains:
+        text += (
+            f" Gains are shares of what {REFERENCE} earns; the paper's are those that section 4.2.3 of MaHRL gives as "
+            "numbers, of another market."
+        )
     if any(row.kind == "bound" for row in summary.rows):
         return text + " Bounds are policies that look inside the test simulator; score 0 is random, 1 the planner."
     return text + " Without a file of bounds there are no normalised scores: `python -m benchmarks.bounds` makes it."
@@ -141,6 +154,10 @@ def _text(value: Interval | None) -> str:
     if value.low != value.low:
         return f"{value.estimate:.2f}"
     return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def _percent(value: Interval | None) -> str:
+    return f"{value.estimate:+.0%} [{value.low:+.0%}, {value.high:+.0%}]" if value else ""
 
 
 def count(number: int, what: str) -> str:

@@ -6,9 +6,12 @@ other sessions. Session j of an evaluation is the same user with the same luck f
 
 import contextlib
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from benchmarks.settings import long_settings
 
 Scalar = int | float | str | bool
 Setting = Scalar | tuple[Scalar, ...]
@@ -65,7 +68,7 @@ class Entry:
     agent: str
     """Name in the registry of agents."""
     steps: int = 0
-    """Environment steps of training, counted over all parallel users."""
+    """Environment steps of training, counted over all parallel users; of a ranker, impressions that it reads."""
     settings: tuple[tuple[str, Setting], ...] = ()
     """Settings that differ from the agent's defaults, as (name, value) pairs."""
     action: Literal["embedding", "item"] = "embedding"
@@ -118,43 +121,67 @@ class Preset:
         ]
 
 
-def _pair(sessions: int, simulator: str = "default", log_impressions: int = 1_000_000) -> tuple[Task, Task]:
+def _pair(sessions: int, parallel: int, **changes: Any) -> tuple[Task, Task]:
     """The short and the long task of a market."""
-    return (
-        Task("short", "RecSessionShort-v0", 50, sessions, simulator, log_impressions=log_impressions),
-        Task("long", "RecSessionLong-v0", 200, sessions, simulator, log_impressions=log_impressions),
-    )
+    changes |= {"sessions": sessions, "parallel": parallel}
+    return Task("short", "RecSessionShort-v0", 50, **changes), Task("long", "RecSessionLong-v0", 200, **changes)
 
 
-def _entries(flat_steps: int, sb3_steps: int, greedy_impressions: int = 2_000_000) -> tuple[Entry, ...]:
-    """All agents of the benchmark, with the steps of those that act and the impressions that greedy is fitted on."""
-    return (
-        Entry("random"),
-        Entry("popularity", needs_log=True, deterministic=True),
-        Entry("greedy", settings=(("impressions", greedy_impressions),), needs_log=True),
-        Entry("ddpg", steps=flat_steps),
-        Entry("sb3-dqn", steps=sb3_steps, action="item"),
-        Entry("sb3-ppo", steps=sb3_steps),
-        Entry("sb3-td3", steps=sb3_steps),
-    )
+RANKERS = ("cf", "fm", "wide-deep", "gru", "greedy")
+"""Agents that are fitted on a log."""
+FLAT = ("ddpg", "deers", "sb3-dqn", "sb3-ppo", "sb3-td3", "sb3-sac")
+"""Agents of one level that learn by acting."""
+HIERARCHICAL = ("mahrl", "hrl-i", "hrl-s", "hrl-g", "mahrl-items", "goal-q")
+"""Agents of two levels."""
+AGENTS = (*RANKERS, *FLAT, *HIERARCHICAL)
+"""All agents that learn something of single users."""
+
+_QUICK: dict[str, dict[str, Setting]] = {
+    "greedy": {},
+    "ddpg": {},
+    "deers": {},
+    "sb3-dqn": {},
+    "sb3-ppo": {},
+    "sb3-td3": {},
+    "mahrl": {},
+    "mahrl-items": {},
+    "goal-q": {"warmup_steps": 2_000},
+}
+"""Agents of the quick preset and what differs from their defaults, as it is over before some begin to learn."""
+
+
+def entry_of(agent: str, steps: int, settings: Mapping[str, Setting]) -> Entry:
+    """An agent that acts ``steps`` times, or reads as many impressions of the log."""
+    reads = agent in RANKERS
+    named = dict(settings) | ({"impressions": steps} if reads else {})
+    action = "item" if agent == "sb3-dqn" else "embedding"
+    return Entry(agent, steps, tuple(named.items()), action=action, needs_log=reads)
+
+
+def _entries(agents: Sequence[str], steps: int, settings: Callable[[str], Mapping[str, Setting]]) -> tuple[Entry, ...]:
+    """The two that learn nothing of single users, and ``agents`` with as many steps each."""
+    learners = (entry_of(agent, steps, settings(agent)) for agent in agents)
+    return (Entry("random"), Entry("popularity", needs_log=True, deterministic=True), *learners)
 
 
 def make_preset(name: PresetName) -> Preset:
     """The frozen preset ``name``: quick (under 3 minutes on 2 cores), full (under 2 hours) or movielens.
+
+    In the last two all agents enter, each with as many steps, 512 users side by side and the settings for that.
 
     Raises:
         ValueError: If there is no such preset.
     """
     match name:
         case "quick":
-            tasks = _pair(sessions=100, log_impressions=200_000)
-            return Preset("quick", tasks, _entries(6_400, 9_600, greedy_impressions=200_000), seeds=2)
+            tasks = _pair(sessions=100, parallel=64, log_impressions=200_000)
+            return Preset("quick", tasks, _entries(_QUICK, 6_400, _QUICK.__getitem__), seeds=2)
         case "full":
-            entries = _entries(flat_steps=102_400, sb3_steps=102_400, greedy_impressions=500_000)
-            return Preset("full", _pair(sessions=400), entries, seeds=5)
+            entries = _entries(AGENTS, 512_000, long_settings)
+            return Preset("full", _pair(sessions=400, parallel=512), entries, seeds=5)
         case "movielens":
-            tasks = _pair(sessions=200, simulator=str(MOVIELENS / "simulators" / "movielens"))
-            return Preset("movielens", tasks, _entries(20_000, 20_000, greedy_impressions=50_000), seeds=3)
+            tasks = _pair(sessions=200, parallel=512, simulator=str(MOVIELENS / "simulators" / "movielens"))
+            return Preset("movielens", tasks, _entries(AGENTS, 204_800, long_settings), seeds=3)
     raise ValueError(f"preset: got {name!r}, allowed 'quick', 'full' or 'movielens'")
 
 

@@ -30,7 +30,7 @@ VALIDATION_ITEMS = 25_600
 """Judging a checkpoint shows no more than that: 512 short or 128 long sessions."""
 VALIDATION_SEED = 20_000_000
 """Of the first user that a checkpoint is judged on; no training or evaluation user comes near."""
-KEEP_EVERY = 10_000
+KEEP_EVERY = 50_000
 """Environment steps after which a training is kept, to go on from there after a kill."""
 _BEST = "best"
 

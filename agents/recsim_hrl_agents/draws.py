@@ -1,6 +1,10 @@
 """Random numbers of agents that act by chance: in evaluation each session has its own."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from torch import Tensor
 
 
 class SessionDraws:
@@ -25,6 +29,18 @@ class SessionDraws:
 
     def uniform(self, size: int, width: int) -> np.ndarray:
         """(B, width) float32 numbers in [0, 1) for ``size`` = B users."""
+        return self.uniform_of(range(size), width)
+
+    def uniform_of(self, users: Sequence[int], width: int) -> np.ndarray:
+        """(n, width) float32 numbers in [0, 1) for n of the ``users``; the others' next numbers stay the same."""
         if self._session_rngs is None:
-            return self._rng.random((size, width), np.float32)
-        return np.stack([rng.random(width, np.float32) for rng in self._session_rngs])
+            return self._rng.random((len(users), width), np.float32)
+        return np.stack([self._session_rngs[user].random(width, np.float32) for user in users])
+
+
+def by_chance(values: Tensor, temperature: float, uniform: Tensor) -> Tensor:
+    """(...) which of the ``values`` (..., K) is drawn, with chances in proportion to exp(value / ``temperature``).
+
+    ``uniform`` (..., K) are numbers in [0, 1): values with Gumbel noise are the largest with just these chances.
+    """
+    return (values - temperature * torch.log(-torch.log(uniform))).argmax(-1)

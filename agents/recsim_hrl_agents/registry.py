@@ -9,7 +9,7 @@ import torch
 
 from recsim_hrl_agents import storage
 from recsim_hrl_agents.base import Agent
-from recsim_hrl_agents.market import Market, device_of
+from recsim_hrl_agents.market import HISTORIES, Market, device_of
 
 _AGENTS = {
     "random": "recsim_hrl_agents.baselines.random:RandomAgent",
@@ -29,22 +29,27 @@ _AGENTS = {
     "sb3-sac": "recsim_hrl_agents.baselines.sb3_agents:SACAgent",
 }
 
-_ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hrl-i": ("mahrl", {"histories": ("clicked",), "high_histories": ("clicked",)}),
     "hrl-s": ("mahrl", {"guide": "state"}),
     "hrl-g": ("mahrl", {"M": 1}),
+    "mahrl-items": (
+        "mahrl",
+        {"search": 100, "products": True, "knows_internal": True, "from_goal": True, "high_histories": HISTORIES},
+    ),
 }
-"""Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2)."""
+"""Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2), and
+with items as goals, found by critics that multiply (ours)."""
 
 
 def agent_names() -> list[str]:
-    """Every registered name, in the order of the tables; an ablation is another agent with settings, and saved so."""
-    return [*_AGENTS, *_ABLATIONS]
+    """Every registered name, in the order of the tables; a variant is another agent with settings, and saved so."""
+    return [*_AGENTS, *_VARIANTS]
 
 
 def agent_class(name: str) -> type[Agent]:
     """The class registered under ``name``; its ``learns_from`` and ``config_class`` say how to use it."""
-    base, _ = _ABLATIONS.get(name, (name, {}))
+    base, _ = _VARIANTS.get(name, (name, {}))
     if base not in _AGENTS:
         raise ValueError(f"agent: got {name!r}, allowed {', '.join(agent_names())}; pass one of these names")
     module, _, attribute = _AGENTS[base].partition(":")
@@ -53,7 +58,7 @@ def agent_class(name: str) -> type[Agent]:
 
 def agent_config(name: str, **overrides: Any) -> Any:
     """The config of the agent registered under ``name``, its defaults but for ``overrides``."""
-    kind, (_, own) = agent_class(name), _ABLATIONS.get(name, (name, {}))
+    kind, (_, own) = agent_class(name), _VARIANTS.get(name, (name, {}))
     fields = [field.name for field in dataclasses.fields(kind.config_class)]
     unknown = sorted(set(overrides) - set(fields))
     if unknown:

@@ -129,7 +129,7 @@ def test_exploring_goals_are_random_while_warming_up_and_a_share_of_them_after(c
 
 def test_the_same_from_tensors_as_from_arrays(session_env, simulator):
     settings = {"session_length": 7, "history": 4, "observation": "item_ids"}
-    small = SMALL | {"c": 3, "warmup_steps": 32, "steps_per_update": 16}
+    small = SMALL | {"temperature": 0.5, "c": 3, "warmup_steps": 32, "steps_per_update": 16}
     learned = []
     for env in (session_env(8, **settings), RecSessionTensorEnv(8, "cpu", simulator=simulator, **settings)):
         agent = make_agent("goal-q", env, seed=3, **small)
@@ -140,7 +140,15 @@ def test_the_same_from_tensors_as_from_arrays(session_env, simulator):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("c", 0), ("gamma", 1.5), ("histories", ("seen",)), ("hidden", ()), ("learning_rate", 0.0), ("warmup_steps", -1)],
+    [
+        ("c", 0),
+        ("gamma", 1.5),
+        ("histories", ("seen",)),
+        ("hidden", ()),
+        ("learning_rate", 0.0),
+        ("warmup_steps", -1),
+        ("temperature", -1.0),
+    ],
 )
 def test_bad_settings(circle, setting, value):
     agent = make_agent("goal-q", circle(2))

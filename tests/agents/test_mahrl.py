@@ -326,7 +326,9 @@ def test_products_find_it_too_but_later(circle):
     assert evaluate(agent, env, 64, seed=100).total_reward.mean() > 4.5
 
 
-@pytest.mark.parametrize("more", [{}, {"search": 5, "products": True, "knows_internal": True, "realised": False}])
+@pytest.mark.parametrize(
+    "more", [{}, {"search": 5, "products": True, "knows_internal": True, "realised": False, "temperature": 0.3}]
+)
 def test_the_same_from_tensors_as_from_arrays(session_env, simulator, more):
     settings = {"session_length": 7, "history": 4, "observation": "item_ids"}
     small = {"hidden": 8, "batch_size": 16, "warmup_steps": 32, "steps_per_update": 16, "c": 3, "M": 2}
@@ -347,6 +349,7 @@ def test_the_same_from_tensors_as_from_arrays(session_env, simulator, more):
         ("alpha", -1.0),
         ("high_gamma", 1.5),
         ("high_histories", ("seen",)),
+        ("temperature", 0.1),
     ],
 )
 def test_bad_settings(circle, setting, value):

@@ -7,7 +7,7 @@ from recsim_hrl_agents.registry import agent_config
 
 import benchmarks.sensitivity as sensitivity_command
 from benchmarks.aggregate import read_csv
-from benchmarks.convergence import ConvergenceConfig, convergence, steps_until_there
+from benchmarks.convergence import AGENTS, ConvergenceConfig, convergence, steps_until_there
 from benchmarks.records import load_record
 from benchmarks.sensitivity import (
     BASE,
@@ -118,19 +118,19 @@ def test_convergence_of_a_tiny_market(tiny_market):
     folder = tiny_market / "convergence-quick"
     rows = read_csv(folder / "convergence.csv")
     assert {tuple(row[:3]) for row in rows} == {
-        (task, agent, seed) for task in ("short", "long") for agent in ("mahrl", "hrl-g") for seed in "01"
+        (task, agent, seed) for task in ("short", "long") for agent in AGENTS for seed in "01"
     }
     assert {row[3] for row in rows} == {"total_reward", "q", "high_q"}
     assert max(float(row[4]) for row in rows) == 96
     assert "Q, high level" in told and (folder / "convergence.png").stat().st_size > 1000
-    assert len(list((folder / "runs").glob("*.json"))) == 8
+    assert len(list((folder / "runs").glob("*.json"))) == 12
 
 
 def test_hrl_g_has_one_goal_and_mahrl_more():
     from benchmarks.convergence import training_runs
 
     goals = {
-        run.entry.agent: agent_config("mahrl", **dict(run.entry.settings)).M
+        run.entry.agent: agent_config(run.entry.agent, **dict(run.entry.settings)).M
         for run in training_runs(replace(ConvergenceConfig(), preset="full"))
     }
     assert goals["hrl-g"] == 1 and goals["mahrl"] > 1

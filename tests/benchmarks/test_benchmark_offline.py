@@ -14,7 +14,8 @@ from recsim_hrl_agents.logged import Windows
 
 import benchmarks.run as run_command
 from benchmarks.offline import OfflineConfig, offline
-from benchmarks.offline_table import PAPER, legend, paper_gain, task_table
+from benchmarks.offline_table import legend, task_table
+from benchmarks.paper import RANKING, ranking_gain
 from benchmarks.ranking import Counts, HeldOut, Ranking, measure, score_sessions
 from benchmarks.run import RunConfig, run
 from benchmarks.tasks import Entry, Preset, Task, held_out_log, make_preset
@@ -110,8 +111,8 @@ def test_the_paper_s_gains_are_those_that_it_prints():
         "ddpg": ("-0.34%", "-2.23%", "-0.23%"),
         "mahrl": ("+7.97%", "+5.36%", "+6.30%"),
     }
-    assert {agent: tuple(paper_gain(agent, place) for place in range(3)) for agent in PAPER} == printed
-    assert paper_gain("greedy", 0) == ""
+    assert {agent: tuple(ranking_gain(agent, place) for place in range(3)) for agent in RANKING} == printed
+    assert ranking_gain("greedy", 0) == ""
 
 
 COUNTS = Counts(sessions=5, without_click=1, of_one_item=0, ranked=4, without_history=2)

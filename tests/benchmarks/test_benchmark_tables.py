@@ -17,7 +17,7 @@ COMMAND = "python -m benchmarks.run --preset tiny"
 @pytest.fixture
 def folder(tmp_path, make_record):
     records = [
-        make_record([2, 2], [0, 0], agent="popularity"),
+        make_record([2, 2], [0, 0], agent="deers"),
         make_record([4, 4], [5, 5], agent="ddpg", curve=((100, 2.5), (200, 7.25))),
     ]
     write_results(records, About("tiny", "default", COMMAND), tmp_path / "results")
@@ -38,9 +38,11 @@ def test_terminal_table(folder, bounds):
     cells = [re.split(r" {2,}", line) for line in lines]
     # Every user pays the same, so intervals have no width: 9 is half-way between the bounds 1 and 17.
     assert ["ddpg", "9.00 [9.00, 9.00]", "4.00 [4.00, 4.00]", "5.00 [5.00, 5.00]", "0.50 [0.50, 0.50]"] in cells
-    assert ["ddpg", "7.00 [7.00, 7.00]"] in cells
+    # 9 is 3.5 times more than 2; of what has no orders there is no share.
+    assert ["ddpg", "+350% [+350%, +350%]"] in cells
+    assert "Gain over deers, on the same users" in lines
     assert ["bound: planner", "17.00 [16.00, 18.00]", "5.00", "12.00", "1.00 [0.94, 1.06]"] in cells
-    assert [row[0] for row in cells[4:8]] == ["popularity", "ddpg", "bound: random", "bound: planner"]
+    assert [row[0] for row in cells[4:8]] == ["deers", "ddpg", "bound: random", "bound: planner"]
 
 
 def test_markdown_ends_with_the_command(folder, bounds):
@@ -62,7 +64,26 @@ def test_summary_csv(folder, bounds):
     assert (planner["click_reward"], planner["click_reward_low"], planner["total_reward_iqm"]) == ("5", "", "")
     with (folder / "differences.csv").open() as file:
         differences = {(row["agent"], row["reference"]): row["difference"] for row in csv.DictReader(file)}
-    assert differences == {("popularity", "ddpg"): "-7", ("ddpg", "popularity"): "7"}
+    assert differences == {("deers", "ddpg"): "-7", ("ddpg", "deers"): "7"}
+
+
+def test_the_paper_s_gains_stand_beside_ours(tmp_path, make_record):
+    records = [
+        make_record([4, 4], [5, 15], agent="deers"),
+        make_record([6, 6], [10, 20], agent="mahrl"),
+        make_record([4, 4], [5, 0], agent="random"),
+    ]
+    write_results(records, About("tiny", "default", COMMAND), tmp_path)
+    make_tables(TablesConfig(tmp_path, tmp_path / "absent.csv", resamples=50))
+    with (tmp_path / "gains.csv").open() as file:
+        rows = {row["agent"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"mahrl", "random"}
+    # Totals 16 and 26 over 9 and 19 are 42 over 28, orders 30 over 20.
+    assert (rows["mahrl"]["total_gain"], rows["mahrl"]["order_gain"]) == ("0.5", "0.5")
+    assert rows["random"]["order_gain"] == "-0.75"
+    page = (tmp_path / "tables.md").read_text()
+    assert re.search(r"\| mahrl \| \+50% \[.*\] \| \+13\.56% \| \+50% \[.*\] \| \+30\.62% \|", page)
+    assert re.search(r"\| random \| .* \|  \| -75% \[.*\] \|  \|", page)
 
 
 def test_without_bounds_the_table_says_how_to_get_them(folder, tmp_path):
@@ -72,7 +93,15 @@ def test_without_bounds_the_table_says_how_to_get_them(folder, tmp_path):
 
 
 def test_tables_and_figures_are_made_again_to_the_byte(folder, bounds):
-    made = ("summary.csv", "differences.csv", "overall.csv", "tables.md", "rewards.png", "learning_curves.png")
+    made = (
+        "summary.csv",
+        "differences.csv",
+        "gains.csv",
+        "overall.csv",
+        "tables.md",
+        "rewards.png",
+        "learning_curves.png",
+    )
     make_tables(TablesConfig(folder, bounds, resamples=50))
     before = {name: (folder / name).read_bytes() for name in made}
     for name in made:

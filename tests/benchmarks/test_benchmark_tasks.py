@@ -1,23 +1,52 @@
 """Presets: frozen, complete, and with seeds that do not meet."""
 
 import pytest
+from recsim_hrl_agents.registry import agent_class, agent_config, agent_names
 
-from benchmarks.tasks import Entry, Preset, Run, Task, make_preset, training_log
+from benchmarks.settings import ABLATED, TRIALS, WINNERS, long_settings
+from benchmarks.tasks import RANKERS, Entry, Preset, Run, Task, make_preset, training_log
 from recsim_hrl.data.log import InteractionLog
-
-AGENTS = ["random", "popularity", "greedy", "ddpg", "sb3-dqn", "sb3-ppo", "sb3-td3"]
 
 
 @pytest.mark.parametrize(("name", "seeds"), [("quick", 2), ("full", 5), ("movielens", 3)])
-def test_presets_hold_every_agent_in_short_and_long_sessions(name, seeds):
+def test_presets_compare_agents_in_short_and_long_sessions(name, seeds):
     preset = make_preset(name)
     assert [(task.name, task.env_id, task.session_length) for task in preset.tasks] == [
         ("short", "RecSessionShort-v0", 50),
         ("long", "RecSessionLong-v0", 200),
     ]
-    assert [entry.agent for entry in preset.entries] == AGENTS
+    agents = {entry.agent for entry in preset.entries}
+    assert agents <= set(agent_names()) and agents >= {"random", "deers", "ddpg", "mahrl", "goal-q", "greedy"}
+    if name != "quick":
+        assert agents == set(agent_names())
     # Popularity is the same from every seed and runs once.
-    assert len(preset.runs()) == 2 * (6 * seeds + 1)
+    assert len(preset.runs()) == 2 * ((len(agents) - 1) * seeds + 1)
+
+
+@pytest.mark.parametrize("name", ["quick", "full", "movielens"])
+def test_agents_that_learn_have_one_budget(name):
+    entries = [entry for entry in make_preset(name).entries if entry.agent not in ("random", "popularity")]
+    assert len({entry.steps for entry in entries}) == 1
+    for entry in entries:
+        settings = dict(entry.settings)
+        agent_config(entry.agent, **settings)  # all settings are the agent's
+        from_log = agent_class(entry.agent).learns_from == "log"
+        assert (entry.agent in RANKERS) == entry.needs_log == from_log
+        assert not from_log or settings["impressions"] == entry.steps
+
+
+def test_ablations_have_the_settings_of_mahrl_but_for_what_makes_them_so(monkeypatch):
+    tuned = {"M": 3, "c": 12, "guide": "both", "high_histories": ("browsed", "clicked"), "alpha": 0.7}
+    monkeypatch.setitem(TRIALS, "mahrl", (tuned,))
+    monkeypatch.setitem(WINNERS, "mahrl", 0)
+    for agent in ABLATED:
+        config, own = agent_config(agent, **long_settings(agent)), agent_config(agent)
+        differing = {
+            name for name, value in vars(agent_config("mahrl", **tuned)).items() if getattr(config, name) != value
+        }
+        assert differing == set(ABLATED[agent])
+        assert all(getattr(config, name) == getattr(own, name) for name in ABLATED[agent])
+    assert long_settings("mahrl") == tuned
 
 
 def test_an_unknown_preset_is_refused():

@@ -8,15 +8,13 @@ import pytest
 from recsim_hrl_agents import agent_class
 
 from benchmarks.aggregate import read_csv
-from benchmarks.settings import LONG_TRAININGS
+from benchmarks.settings import TRIALS, WINNERS
 from benchmarks.tasks import make_preset
 from benchmarks.tuning import (
     COLUMNS,
     EVALUATION_SEED,
-    PARALLEL,
     SEEDS,
     TASKS,
-    TRIALS,
     TuningConfig,
     best_settings,
     finalists,
@@ -30,7 +28,7 @@ def test_every_agent_has_the_same_number_of_trials_of_the_same_length():
     assert {len(trials) for trials in TRIALS.values()} == {len(TRIALS["ddpg"])}
     assert len(runs) == 2 * sum(map(len, TRIALS.values()))
     assert {run.entry.steps for _, run in runs} == {1000}
-    assert {run.task.parallel for _, run in runs} == {PARALLEL}
+    assert {run.task.parallel for _, run in runs} == {task.parallel for task in make_preset("full").tasks}
     for agent, trials in TRIALS.items():
         for settings in trials:
             agent_class(agent).config_class(**settings)
@@ -107,18 +105,14 @@ def test_the_committed_table_holds_the_trials_that_are_tried_now():
         assert int(seed) in SEEDS and int(steps) == TuningConfig().steps
 
 
-def test_settings_of_long_trainings_are_winners_where_the_tuning_is_over():
-    best = best_settings(read_csv(TuningConfig().out))
-    for agent, settings in LONG_TRAININGS.items():
-        assert settings in TRIALS[agent]
-        if agent in best:
-            assert settings == TRIALS[agent][best[agent][0]]
+def test_settings_of_long_trainings_are_the_winners():
+    assert {agent: trial for agent, (trial, _) in best_settings(read_csv(TuningConfig().out)).items()} == WINNERS
 
 
 def test_the_page_tells_of_the_first_trials():
     page = (Path(__file__).parents[2] / "docs" / "agents" / "mahrl.md").read_text(encoding="utf-8")
     rows = [row for row in read_csv(TuningConfig().out) if int(row[3]) == SEEDS[0]]
-    for agent in ("goal-q", "mahrl", "ddpg", "deers"):
+    for agent in ("goal-q", "mahrl-items", "ddpg", "deers"):
         totals = {task: [float(row[6]) for row in rows if row[0] == agent and row[2] == task] for task in TASKS}
         assert {len(values) for values in totals.values()} == {6}
         told = [f"{max(totals[task]):.1f} | {min(totals[task]):.1f} to {max(totals[task]):.1f}" for task in TASKS[::-1]]

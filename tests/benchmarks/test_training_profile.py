@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks import training_profile
-from benchmarks.training_profile import ProfileConfig, Stopwatch
+from benchmarks.training_profile import LEARNING, LEARNING_HIGH, PARTS, ProfileConfig, Stopwatch
 
 
 def test_each_second_counts_once_for_the_innermost(monkeypatch):
@@ -37,17 +37,20 @@ def test_the_stopwatch_goes_on_after_an_error():
 
 
 @pytest.mark.parametrize("device", [None, "cpu"])
-def test_a_training_is_accounted_for(tmp_path, device):
-    training_profile.main(ProfileConfig(tmp_path, steps=2560, users=64, device=device))
-    rows = {row["part"]: row for row in csv.DictReader((tmp_path / "training_profile.csv").open())}
-    assert set(rows) == {
-        "environment",
-        "acting: the actor and its noise",
-        "the agent's own",
-        "learning: networks forward and back",
-        "learning: gradients and optimizer",
-        "replay memory",
-        "loop",
-    }
-    assert sum(float(row["share"]) for row in rows.values()) == pytest.approx(1, abs=0.01)
-    assert float(rows["learning: networks forward and back"]["seconds"]) > 0
+def test_trainings_are_accounted_for(tmp_path, device, monkeypatch, capsys):
+    small = {"warmup_steps": 640, "steps_per_update": 64}
+    monkeypatch.setattr(training_profile, "long_settings", lambda agent: small)
+    agents = ("ddpg", "deers", "mahrl", "goal-q")
+    training_profile.main(ProfileConfig(tmp_path, agents, steps=1920, users=64, device=device))
+    rows = list(csv.DictReader((tmp_path / "training_profile.csv").open()))
+    for agent in agents:
+        parts = {row["part"]: row for row in rows if row["agent"] == agent}
+        assert set(parts) == set(PARTS) - ({LEARNING_HIGH} if agent != "mahrl" else set())
+        assert sum(float(row["share"]) for row in parts.values()) == pytest.approx(1, abs=0.01)
+        assert all(float(row["seconds"]) >= 0 for row in parts.values()) and float(parts[LEARNING]["share"]) > 0
+        # 30 steps of 64 users, an update for each; DDPG+ warms up for nine, and then learns at every one.
+        assert parts["environment"]["calls"] == parts["acting"]["calls"] == "30"
+        assert agent != "ddpg" or parts[LEARNING]["calls"] == "21"
+    assert "steps/s" in capsys.readouterr().out
+    page = (tmp_path / "training_profile.md").read_text()
+    assert all(f"| {agent} | " in page for agent in agents)

@@ -17,6 +17,7 @@ from torch import Tensor
 from recsim_hrl_agents.actor_critic import Paced, SlowCopies, adam, descend
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
 from recsim_hrl_agents.buffers import Ring
+from recsim_hrl_agents.draws import SessionDraws
 from recsim_hrl_agents.hierarchical.periods import Periods
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable, TwoTowers, soft_update
@@ -50,6 +51,9 @@ class GoalQConfig:
     """Environment steps per gradient update: with 512 parallel users one update follows each step of them all."""
     epsilon: float = 0.1
     """Share of exploring goals that are random items."""
+    temperature: float = 0.0
+    """Goals are drawn with chances in proportion to exp(value / temperature), when judged as well; 0: the best. What a
+    user has tired of is soon out of sight, and who always takes the best comes back to it."""
     among: int = 100
     """Random items among which the best next goal is looked for when values are learned: the best of all would be the
     most overestimated. Goals that are acted on are the best of all candidates."""
@@ -63,6 +67,8 @@ class GoalQConfig:
         for name in ("gamma", "tau", "epsilon"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"GoalQConfig {name}: got {getattr(self, name)}, allowed 0 to 1")
+        if self.temperature < 0:
+            raise ValueError(f"GoalQConfig temperature: got {self.temperature}, allowed 0 or more")
         for name in ("learning_rate", "max_gradient_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"GoalQConfig {name}: got {getattr(self, name)}, allowed numbers above 0")
@@ -100,6 +106,7 @@ class GoalQ(Periods, Paced, SlowCopies, Agent):
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self._optimizer = adam(self.network, config.learning_rate)
         self.memory = Ring(config.buffer_size, self.device)
+        self._session_draws = SessionDraws(seed)
         self._steps = self._steps_without_update = 0
         self._position = np.zeros(0, np.int64)
 
@@ -121,10 +128,10 @@ class GoalQ(Periods, Paced, SlowCopies, Agent):
         """Set goals for the users at ``rows`` (n,)."""
         on = torch.as_tensor(rows, device=self.device)
         seen = self._read(observations)[on]  # (n, width)
-        goals = self.network(seen).argmax(-1)  # (n,)
+        where = {"generator": self._draws, "device": self.device}
+        goals = self._choose(self.network(seen), rows, explore)  # (n,)
         if explore:
             epsilon = 1.0 if self.is_warming_up else self.config.epsilon
-            where = {"generator": self._draws, "device": self.device}
             random_goals = torch.randint(0, len(self.candidates), goals.shape, **where)  # (n,)
             goals = torch.where(torch.rand(goals.shape, **where) < epsilon, random_goals, goals)
         self._goals[on], self._seen[on], self._earned[on] = goals, seen, 0.0

@@ -6,7 +6,9 @@ the user and, with weight alpha, for showing items like its goal (Eq. 10, 11). T
 out among its goals (Eq. 12, 13), pay the high level.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from recsim_hrl.wrappers.goals import active_goal, assign_rewards, check_beta, c
 from recsim_hrl_agents.actor_critic import ActorCritic, below
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions
 from recsim_hrl_agents.buffers import Ring
+from recsim_hrl_agents.draws import SessionDraws
 from recsim_hrl_agents.flat.ddpg import DDPG, GOAL, DDPGConfig
 from recsim_hrl_agents.hierarchical.periods import Periods
 from recsim_hrl_agents.market import HISTORIES, Market
@@ -59,6 +62,9 @@ class MaHRLConfig(DDPGConfig):
     search: int = 0
     """Above 0 goals are the items that the high level's critics value most, and its critics learn from the best of so
     many random ones, as the best of all would be the most overestimated; 0: its actor's goals, as in the paper."""
+    temperature: float = 0.0
+    """With ``search``, goals are drawn with chances in proportion to exp(value / temperature), when judged as well; 0:
+    the best. What a user has tired of is soon out of sight, and who always takes the best comes back to it."""
     products: bool = False
     """Whether the high level's critics multiply features of state and goal, or add them, as in the paper (Eq. 5)."""
     knows_internal: bool = False
@@ -87,9 +93,11 @@ class MaHRLConfig(DDPGConfig):
         for name in ("high_gamma", "high_epsilon"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"MaHRLConfig {name}: got {getattr(self, name)}, allowed 0 to 1")
-        for name in ("alpha", "high_noise", "search"):
+        for name in ("alpha", "high_noise", "search", "temperature"):
             if getattr(self, name) < 0:
                 raise ValueError(f"MaHRLConfig {name}: got {getattr(self, name)}, allowed 0 or more")
+        if self.temperature and not self.search:
+            raise ValueError(f"MaHRLConfig temperature: got {self.temperature}, allowed 0 without search")
         if self.high_learning_rate <= 0:
             raise ValueError(f"MaHRLConfig high_learning_rate: got {self.high_learning_rate}, allowed above 0")
 
@@ -98,6 +106,11 @@ class MaHRLConfig(DDPGConfig):
         own = {field.name: getattr(self, field.name) for field in fields(DDPGConfig)}
         known = self.alpha if self.knows_internal and self.guide == "both" else 0.0
         return DDPGConfig(**own | {"sees_goal": self.guide != "reward", "known_reward": known})
+
+
+def _argmax(values: Tensor) -> Tensor:
+    """(..., K) -> (...)."""
+    return values.argmax(-1)
 
 
 class HighLevelAgent(ActorCritic):
@@ -127,10 +140,13 @@ class HighLevelAgent(ActorCritic):
         self.memory = Ring(config.high_buffer_size, self.device)
 
     @torch.no_grad()
-    def goals(self, observations: Observations, explore: bool, warming: bool) -> Tensor:
-        """(B, M, D) goals for users with these observations (Eq. 4)."""
-        # The best of all: what was never tried out is not to be what is judged.
-        goals = self._best(self.items(observations, self.config.high_histories), self.actor, among_some=False)
+    def goals(
+        self, observations: Observations, explore: bool, warming: bool, choose: Callable[[Tensor], Tensor] = _argmax
+    ) -> Tensor:
+        """(B, M, D) goals for users with these observations (Eq. 4); items as goals are chosen by their values."""
+        # Among all: what was never tried out is not to be what is judged.
+        histories = self.items(observations, self.config.high_histories)
+        goals = self._best(histories, self.actor, among_some=False, choose=choose)
         if not explore:
             return goals
         where = {"generator": self._draws, "device": self.device}
@@ -141,7 +157,9 @@ class HighLevelAgent(ActorCritic):
         epsilon = 1.0 if warming else self.config.high_epsilon
         return torch.where(torch.rand((*goals.shape[:2], 1), **where) < epsilon, random_items, goals)
 
-    def _best(self, histories: Histories, actor: GoalActor, among_some: bool) -> Tensor:
+    def _best(
+        self, histories: Histories, actor: GoalActor, among_some: bool, choose: Callable[[Tensor], Tensor] = _argmax
+    ) -> Tensor:
         """(B, M, D) the actor's goals, or those that the critics value most among items, all of them or ``search``."""
         if not self.config.search:
             return self._low.at_item_length(actor(histories))
@@ -152,7 +170,7 @@ class HighLevelAgent(ActorCritic):
             ]
         # Realised goals, which the critics learn from, are of one length.
         valued = self._low.at_item_length(items) if self.config.realised else items  # (K, D)
-        return items[self.critic.values(self.critic.encoder(histories), valued).argmax(-1)]
+        return items[choose(self.critic.values(self.critic.encoder(histories), valued))]
 
     def store(
         self, seen: Histories, goals: Tensor, rewards: Tensor, steps: np.ndarray, after: Histories, left: Tensor
@@ -219,6 +237,8 @@ class MaHRL(Periods, Agent):
         self.device = torch.device(device)
         self.low = DDPG(market, self.config.low_level(), seed, self.device)
         self.high = HighLevelAgent(self.low, self.config, seed + 1)
+        self._draws = torch.Generator(self.device).manual_seed(seed + 2)
+        self._session_draws = SessionDraws(seed)
         self._position = np.zeros(0, np.int64)
 
     def _allocate(self, size: int) -> None:
@@ -258,7 +278,8 @@ class MaHRL(Periods, Agent):
                     (len(self._position), *value.shape[1:]), dtype=value.dtype, device=self.device
                 )
             self._seen[key][on] = value
-        self._goals[on] = self.high.goals(seen, explore, self.low.is_warming_up)
+        choose = partial(self._choose, rows=index, explore=explore)
+        self._goals[on] = self.high.goals(seen, explore, self.low.is_warming_up, choose)
         self._earned[on], self._sums[on] = 0.0, 0.0
         self._position[index] = 0
 

@@ -4,14 +4,22 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from recsim_hrl_agents.base import Observations, Transitions
+from recsim_hrl_agents.draws import SessionDraws, by_chance
 
 
 class Periods(ABC):
     """Periods of ``config.c`` steps, which end with their session."""
 
     config: Any
+    device: torch.device
+    _draws: torch.Generator
+    """Of choices while exploring."""
+    _session_draws: SessionDraws
+    """Of choices otherwise."""
     _position: np.ndarray
     """(B,) items shown in the present periods; c: new decisions are due."""
     _last: Transitions | None
@@ -39,6 +47,7 @@ class Periods(ABC):
         if cut_short.any() and self._last is not None:
             self._close(cut_short, self._last)
         self._position[starting] = self.config.c
+        self._session_draws.begin(starting, seeds)
 
     def _due(self, observations: Observations, explore: bool) -> np.ndarray:
         """(n,) users whose next step needs a new decision; nobody learns from steps that do not ``explore``."""
@@ -46,3 +55,14 @@ class Periods(ABC):
         if not explore:
             self._last = None
         return np.flatnonzero(self._position == self.config.c)
+
+    def _choose(self, values: Tensor, rows: np.ndarray, explore: bool) -> Tensor:
+        """(n, ...) what users at ``rows`` (n,) are given, by its values (n, ..., K): the best, or drawn by chance."""
+        if not self.config.temperature:
+            return values.argmax(-1)
+        if explore:
+            uniform = torch.rand(values.shape, generator=self._draws, device=self.device)
+        else:
+            numbers = self._session_draws.uniform_of(rows.tolist(), values[0].numel())
+            uniform = torch.from_numpy(numbers).view(values.shape).to(self.device)
+        return by_chance(values, self.config.temperature, uniform)
