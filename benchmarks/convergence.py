@@ -150,9 +150,9 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
     write_csv(folder / "convergence.csv", header, rows)
     title, table = f"Environment steps until {SHARE:.0%} of the final value", _table(curves)
     told = (
-        "While MaHRL, HRL-G (one goal to a period) and MaHRL with items as goals learn on the `train` simulator: reward "
-        "of exploring sessions, and mean Q of the sampled steps and periods. The final value is the mean of the last "
-        f"{TAIL:.0%} of a curve's points; a number stands for each seed."
+        "While MaHRL, HRL-G (one goal to a period) and MaHRL with items as goals learn on the `train` simulator: "
+        "reward of exploring sessions, and mean Q of the sampled steps and periods. The final value is the mean of the "
+        f"last {TAIL:.0%} of a curve's points; a number stands for each seed."
     )
     command = f"python -m benchmarks.convergence --preset {config.preset}"
     blocks = ["# How fast MaHRL learns", told, "![Learning curves](convergence.png)", section(title, table)]

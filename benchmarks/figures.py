@@ -108,7 +108,8 @@ def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
     steps = np.linspace(first, last, 100)
     rewards = np.stack([np.interp(steps, curve.steps, curve.rewards) for curve in curves])
     colour, dashes = _COLOURS[place % len(_COLOURS)], _LINES[(place + place // len(_COLOURS)) % len(_LINES)]
-    axes.plot(steps, rewards.mean(axis=0), color=colour, linestyle=dashes, label=agent)
+    marker = None if last > first else "."  # a line of one point would not be seen
+    axes.plot(steps, rewards.mean(axis=0), color=colour, linestyle=dashes, label=agent, marker=marker)
     axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 

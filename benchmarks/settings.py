@@ -154,15 +154,15 @@ WINNERS: dict[str, int] = {
     "wide-deep": 4,
     "gru": 1,
     "greedy": 2,
-    "goal-q": 0,
+    "goal-q": 5,
     "ddpg": 4,
     "deers": 2,
-    "mahrl": 0,
-    "mahrl-items": 0,
+    "mahrl": 5,
+    "mahrl-items": 5,
     "sb3-dqn": 5,
     "sb3-ppo": 0,
-    "sb3-td3": 0,
-    "sb3-sac": 0,
+    "sb3-td3": 3,
+    "sb3-sac": 1,
 }
 """Which trial of each agent won."""
 

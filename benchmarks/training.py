@@ -24,8 +24,8 @@ from recsim_hrl.data.log import InteractionLog
 
 CHECKPOINTS = 8
 """Points of a learning curve; at each the agent as it stands is judged on users of the train simulator."""
-VALIDATION_SHARE = 4
-"""Judging a checkpoint shows a quarter as many items as the whole training (102,400 steps: 512 short sessions)."""
+VALIDATION_SHARE = 8
+"""Judging a checkpoint shows an eighth as many items as the whole training (102,400 steps: 256 short sessions)."""
 VALIDATION_ITEMS = 25_600
 """Judging a checkpoint shows no more than that: 512 short or 128 long sessions."""
 VALIDATION_SEED = 20_000_000
