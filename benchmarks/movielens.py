@@ -171,6 +171,15 @@ def run_benchmark(layout: Layout, preset: Preset, workers: int, ray: str | None 
     return make_tables(TablesConfig(layout.tables, layout.bounds))
 
 
+def rank_sessions(layout: Layout, preset: Preset, where: Workers) -> str:
+    """Rank the sessions of the test half with the agents of ``preset``; returns the tables.
+
+    Raises:
+        RuntimeError: If runs or rankings failed; the others are kept.
+    """
+    return rank_plan(plan_of(layout, preset), where, f"{COMMAND} --offline")
+
+
 def publish(layout: Layout, results: Path) -> None:
     """Copy what may be published, as far as it is there, to ``results`` and its folder ``movielens``."""
     target = results / layout.simulators.name
@@ -197,8 +206,8 @@ def run(config: PipelineConfig) -> None:
         preset = make_preset("movielens")
         stages.append(("benchmark", lambda: print(run_benchmark(layout, preset, config.workers, config.ray))))
     if config.offline:
-        plan, where = plan_of(layout, make_preset("movielens")), Workers(config.workers, config.ray)
-        stages.append(("offline", lambda: print(rank_plan(plan, where, f"{COMMAND} --offline"))))
+        where = Workers(config.workers, config.ray)
+        stages.append(("offline", lambda: print(rank_sessions(layout, make_preset("movielens"), where))))
     if config.publish:
         stages.append(("publish", lambda: publish(layout, config.publish)))
     for name, stage in stages:
