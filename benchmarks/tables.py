@@ -1,6 +1,6 @@
 """Tables of a benchmark: in the terminal, as Markdown, and as CSV; made from committed files alone.
 
-``python -m benchmarks.tables --results benchmarks/results/full`` makes all of them, and the figures, again.
+``python -m benchmarks.tables --results benchmarks/results/quick`` makes all of them, and the figures, again.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class TablesConfig:
     """Make the tables and figures of a results folder again from its CSV files."""
 
     results: Path
-    """Folder of one preset, for example benchmarks/results/full."""
+    """Folder of one preset, for example benchmarks/results/quick."""
     bounds: Path | None = None
     """CSV file of bounds; by default the committed one of the folder's market."""
     resamples: int = 2000

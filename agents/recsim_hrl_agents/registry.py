@@ -35,11 +35,12 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hrl-g": ("mahrl", {"M": 1}),
     "mahrl-items": (
         "mahrl",
-        {"search": 100, "products": True, "knows_internal": True, "from_goal": True, "high_histories": HISTORIES},
+        {"c": 20, "alpha": 0.5, "search": 100, "temperature": 0.3, "products": True, "realised": False}
+        | {"knows_internal": True, "from_goal": True, "high_histories": HISTORIES},
     ),
 }
 """Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2), and
-with items as goals, found by critics that multiply (ours)."""
+with items as goals, drawn by the values of critics that multiply (ours)."""
 
 
 def agent_names() -> list[str]:

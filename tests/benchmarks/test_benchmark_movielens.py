@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import bounds
+from benchmarks import bounds, movielens
 from benchmarks.bounds import BoundsConfig
 from benchmarks.bounds_table import read_bounds
 from benchmarks.jobs import Workers
@@ -19,12 +19,11 @@ from benchmarks.movielens import (
     judge_simulator,
     make_logs,
     measure_bounds,
-    plan_of,
     publish,
+    rank_sessions,
     run,
     run_benchmark,
 )
-from benchmarks.offline import rank_plan
 from benchmarks.tasks import MOVIELENS, Entry, Preset, Task, make_preset, training_log
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens_files import GENRES
@@ -144,7 +143,7 @@ def test_benchmark_runs_on_the_simulators_made_here(done, tmp_path):
 
 def test_the_agents_made_here_rank_the_test_half(done, tmp_path):
     _, layout = done
-    text = rank_plan(plan_of(layout, small_preset()), Workers(1), "command")
+    text = rank_sessions(layout, small_preset(), Workers(1))
     with (layout.tables / "offline.csv").open(newline="") as file:
         rows = [(row["task"], row["agent"], row["log"]) for row in csv.DictReader(file)]
     agents = ("random", "popularity", "ddpg")
@@ -166,6 +165,15 @@ def test_finished_stages_are_skipped_and_a_missing_one_is_done(done):
 
 def test_the_frozen_preset_is_what_the_default_folder_holds():
     assert {task.simulator for task in make_preset("movielens").tasks} == {str(Layout(MOVIELENS).simulators)}
+
+
+def test_no_stage_needs_what_a_later_one_makes(tmp_path, monkeypatch):
+    stages = ("make_logs", "fit_simulators", "judge_simulator", "measure_bounds", "run_benchmark", "rank_sessions")
+    for name in stages:
+        monkeypatch.setattr(movielens, name, lambda *arguments, name=name: done.append(name))
+    done = []
+    run(PipelineConfig(tmp_path, tmp_path / "nothing yet", offline=True))
+    assert tuple(done) == stages
 
 
 def test_settings_are_checked(tmp_path):

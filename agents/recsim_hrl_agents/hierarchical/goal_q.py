@@ -35,7 +35,7 @@ class GoalQConfig:
     """Of the means of each history that the network reads, in items."""
     hidden: tuple[int, ...] = (64, 32)
     """Hidden layers of the user's tower; the last is as wide as the item's tower and its features."""
-    gamma: float = 0.97
+    gamma: float = 0.98
     """Discount of one step."""
     tau: float = 0.01
     """Share of the network that the target network takes over at each update."""
@@ -51,7 +51,7 @@ class GoalQConfig:
     """Environment steps per gradient update: with 512 parallel users one update follows each step of them all."""
     epsilon: float = 0.1
     """Share of exploring goals that are random items."""
-    temperature: float = 0.0
+    temperature: float = 0.3
     """Goals are drawn with chances in proportion to exp(value / temperature), when judged as well; 0: the best. What a
     user has tired of is soon out of sight, and who always takes the best comes back to it."""
     among: int = 100
