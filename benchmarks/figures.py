@@ -38,7 +38,7 @@ def draw_rewards(summary: Summary, path: Path) -> None:
         # A name is written to the right of the rightmost bound.
         axes.set_xlim(0, 1.2 * max(row.total.high for row in rows))
         axes.set_title(f"{task} sessions", loc="left", fontweight="bold", color=INK)
-        axes.set_xlabel("reward per session, with users that the agent was not trained on")
+        axes.set_xlabel("reward per session, of users not trained on")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     save(figure, path)
@@ -83,25 +83,29 @@ def _bound_lines(axes: Axes, bounds: Sequence[SummaryRow]) -> None:
 
 
 def draw_curves(curves: Sequence[Curve], path: Path) -> None:
-    """One panel for each task: session reward at each checkpoint; the mean of the seeds and their range."""
+    """One panel for each task: session reward at each checkpoint; the mean of the seeds and, of a few agents, their
+    range."""
     tasks = list(dict.fromkeys(curve.task for curve in curves))
     agents = list(dict.fromkeys(curve.agent for curve in curves))
+    ranges = len(agents) <= len(_COLOURS)  # more of them would hide the lines
     figure = Figure(figsize=(5.4 * len(tasks), 3.8), layout="constrained")
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         for place, agent in enumerate(agents):
-            _band(axes, [curve for curve in curves if curve.task == task and curve.agent == agent], agent, place)
+            own = [curve for curve in curves if curve.task == task and curve.agent == agent]
+            _band(axes, own, agent, place, ranges)
         axes.set_title(f"{task} sessions", loc="left", fontweight="bold", color=INK)
         axes.set_xlabel("environment steps of training")
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("session reward at each checkpoint\n(train simulator; band: range of seeds)")
+    told = "mean of seeds; band: their range" if ranges else "mean of seeds"
+    panels[0].set_ylabel(f"session reward at each checkpoint\n(train simulator; {told})")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(agents), 6), frameon=False, fontsize=9)
     save(figure, path)
 
 
-def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
+def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int, ranges: bool = True) -> None:
     if not curves:
         return
     first, last = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
@@ -110,7 +114,8 @@ def _band(axes: Axes, curves: Sequence[Curve], agent: str, place: int) -> None:
     colour, dashes = _COLOURS[place % len(_COLOURS)], _LINES[(place + place // len(_COLOURS)) % len(_LINES)]
     marker = None if last > first else "."  # a line of one point would not be seen
     axes.plot(steps, rewards.mean(axis=0), color=colour, linestyle=dashes, label=agent, marker=marker)
-    axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+    if ranges:
+        axes.fill_between(steps, rewards.min(axis=0), rewards.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_sensitivity(rows: Sequence["Row"], path: Path) -> None:
