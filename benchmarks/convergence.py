@@ -19,11 +19,12 @@ import numpy as np
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.commands import finish
 from benchmarks.jobs import Job, Workers, keep_jobs
-from benchmarks.records import record_name, run_key, simulator_fingerprint
+from benchmarks.records import run_file
+from benchmarks.run import make_plan
 from benchmarks.sensitivity import SCALES, tasks_of
 from benchmarks.settings import long_settings
 from benchmarks.tables import Table, aligned, section
-from benchmarks.tasks import Run, entry_of
+from benchmarks.tasks import Preset, Run, entry_of
 
 AGENTS = ("mahrl", "hrl-g", "mahrl-items")
 """Those of the paper's figure, and MaHRL with items as goals."""
@@ -46,7 +47,7 @@ class ConvergenceConfig:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: half a minute on 2 cores, tells nothing. full: the committed results."""
+    """quick: half a minute on 2 cores, tells nothing. full: 512,000 steps, three seeds."""
     out: Path = Path("runs")
     """Folder for results."""
     workers: int = os.cpu_count() or 1
@@ -78,11 +79,11 @@ def steps_until_there(steps: Sequence[float], values: Sequence[float]) -> float:
     return float(steps[near.index(True)])
 
 
-def training_runs(config: ConvergenceConfig) -> list[Run]:
+def training_preset(config: ConvergenceConfig) -> Preset:
     """All trainings, in the order of the table."""
     scale = SCALES[config.preset]
-    entries = [entry_of(agent, scale.steps, long_settings(agent) | dict(scale.settings)) for agent in AGENTS]
-    return [Run(task, entry, seed) for task in tasks_of(scale) for entry in entries for seed in range(scale.seeds)]
+    entries = (entry_of(agent, scale.steps, long_settings(agent) | dict(scale.settings)) for agent in AGENTS)
+    return Preset(f"convergence-{config.preset}", tuple(tasks_of(scale)), tuple(entries), scale.seeds)
 
 
 def follow(run: Run) -> bytes:
@@ -111,26 +112,16 @@ def convergence(config: ConvergenceConfig) -> str:
     Raises:
         RuntimeError: If trainings failed; the others are kept.
     """
-    from benchmarks.training import agent_config  # imported here: --help should not wait for torch
-
-    runs = training_runs(config)
-    folder, fingerprint = config.out / f"convergence-{config.preset}", simulator_fingerprint(runs[0].task.simulator)
-    jobs = []
-    for run in runs:
-        key = run_key(run, fingerprint, agent_config(run.entry))
-        file = record_name(run.task.name, run.entry.agent, run.seed, key)
-        jobs.append(Job(f"{run.task.name} {run.entry.agent} seed {run.seed}", file, (run,), run.entry.steps))
-    kept = folder / "runs"
+    preset = training_preset(config)
+    plan = make_plan(preset, config.out / preset.name, config.out / "logs")
+    jobs = [Job(run.name, run_file(run, key), (run,), run.entry.steps) for run, key in plan.every]
     try:
-        keep_jobs(jobs, kept, follow, Workers(config.workers, config.ray), _reward, "trainings")
+        keep_jobs(jobs, plan.records, follow, Workers(config.workers, config.ray), _reward, "trainings")
     finally:
-        curves = [LearningCurve(**json.loads((kept / job.file).read_text())) for job in jobs if _is_there(kept, job)]
-        table = write_convergence(curves, config, folder) if curves else ""
+        paths = [plan.records / job.file for job in jobs]
+        curves = [LearningCurve(**json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.exists()]
+        table = write_convergence(curves, config, plan.folder) if curves else ""
     return table
-
-
-def _is_there(folder: Path, job: Job) -> bool:
-    return (folder / job.file).exists()
 
 
 def _reward(content: bytes) -> str:

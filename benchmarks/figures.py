@@ -39,8 +39,7 @@ def draw_rewards(summary: Summary, path: Path) -> None:
         axes.set_xlim(0, 1.2 * max(row.total.high for row in rows))
         axes.set_title(f"{task} sessions", loc="left", fontweight="bold", color=INK)
         axes.set_xlabel("reward per session, of users not trained on")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    legend_below(figure, panels[0], 4)
     save(figure, path)
 
 
@@ -98,10 +97,9 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
         axes.set_xlabel("environment steps of training")
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
-    told = "mean of seeds; band: their range" if ranges else "mean of seeds"
+    told = "band: range of seeds" if ranges else "mean of seeds"
     panels[0].set_ylabel(f"session reward at each checkpoint\n(train simulator; {told})")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(agents), 6), frameon=False, fontsize=9)
+    legend_below(figure, panels[0], min(len(agents), 6))
     save(figure, path)
 
 
@@ -157,9 +155,14 @@ def draw_convergence(curves: Sequence["LearningCurve"], path: Path) -> None:
             axes.set_title(f"{title}, {task} sessions", loc="left", fontsize=9.5, color=INK)
             axes.spines[["top", "right"]].set_visible(False)
             axes.set_xlabel("environment steps")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(agents), 6), frameon=False, fontsize=9)
+    legend_below(figure, panels[0][0], min(len(agents), 6))
     save(figure, path)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """The names of what ``axes`` show, which stand for those of all panels, under the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def save(figure: Figure, path: Path) -> None:

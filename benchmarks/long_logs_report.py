@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.aggregate import write_csv, write_text
-from benchmarks.figures import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
+from benchmarks.figures import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, legend_below
 from benchmarks.fit_floor import FitFloor
 from benchmarks.throughput import machine
 from benchmarks.watch import Watched
@@ -137,8 +137,7 @@ def _draw(costs: Costs, path: Path) -> None:
     right.text(0.3, LIMIT_MIB - 20, "2 GiB", va="top", color=INK)
     right.set_ylim(0, 1.08 * LIMIT_MIB)
     _name(right, "Peak memory of all processes", "MiB")
-    handles, labels = right.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    legend_below(figure, right, 4)
     figure.savefig(path, metadata={"Software": None})  # the same numbers give the same bytes
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.commands import finish
 from benchmarks.jobs import Job, Workers, job_key, keep_jobs
-from benchmarks.records import agent_path, record_name
+from benchmarks.records import agent_path, run_file
 from benchmarks.run import Plan, SweepConfig, plan_of
 from benchmarks.tasks import Run, held_out_log
 
@@ -88,9 +88,8 @@ def _jobs(plan: Plan) -> dict[str, Job]:
     jobs = {}
     for run, key in plan.every:
         own = job_key({"run": key, "log": contents[paths[run.task]]})
-        file = record_name(run.task.name, run.entry.agent, run.seed, own)
         cost = 1 if storage.is_saved(agent_path(run, key, plan.agents)) else 1 + run.entry.steps
-        jobs[key] = Job(f"{run.task.name} {run.entry.agent} seed {run.seed}", file, (run, key), cost)
+        jobs[key] = Job(run.name, run_file(run, own), (run, key), cost)
     return jobs
 
 

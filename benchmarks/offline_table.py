@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.paper import REFERENCE, ranking_gain
 from benchmarks.ranking import METRICS, Ranking
-from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference
-from benchmarks.tables import Table, aligned, count, section
+from benchmarks.statistics import Bootstrap, crossed_bootstrap, paired_difference
+from benchmarks.tables import Table, aligned, count, interval_text, section
 
 Values = dict[str, np.ndarray]
 """Of one agent on one task: each metric (S, U), a row for each training seed, a column for each session."""
@@ -57,19 +57,14 @@ def _cells(agent: str, values: dict[str, Values]) -> list[str]:
     cells = []
     for place, name in enumerate(METRICS):
         own = values[agent][name]
-        cells.append(_interval(crossed_bootstrap(own, "mean", Bootstrap()), "{:.4f}"))
+        cells.append(interval_text(crossed_bootstrap(own, "mean", Bootstrap()), "{:.4f}"))
         if agent == REFERENCE or REFERENCE not in values:
             cells.append("")
         else:
             gain = paired_difference(own, values[REFERENCE][name], Bootstrap(), relative=True)
-            cells.append(_interval(gain, "{:+.2%}"))
+            cells.append(interval_text(gain, "{:+.2%}"))
         cells.append(ranking_gain(agent, place))
     return cells
-
-
-def _interval(value: Interval, form: str) -> str:
-    estimate, low, high = (form.format(number) for number in (value.estimate, value.low, value.high))
-    return f"{estimate} [{low}, {high}]"
 
 
 def legend(rankings: Sequence[Ranking], silent: Sequence[str]) -> list[str]:

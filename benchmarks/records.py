@@ -108,9 +108,14 @@ def record_name(task: str, agent: str, seed: int, key: str) -> str:
     return f"{task}-{agent}-{seed}-{key}.json"
 
 
+def run_file(run: Run, key: str) -> str:
+    """File name of what a run left, under a key of it."""
+    return record_name(run.task.name, run.entry.agent, run.seed, key)
+
+
 def agent_path(run: Run, key: str, agents: Path) -> Path:
     """Where in the folder ``agents`` the agent that a run trained is saved."""
-    return agents / Path(record_name(run.task.name, run.entry.agent, run.seed, key)).stem
+    return agents / Path(run_file(run, key)).stem
 
 
 def record_bytes(record: RunRecord) -> bytes:
@@ -142,5 +147,5 @@ def load_record(path: Path) -> RunRecord:
 
 def finished_records(keys: Iterable[tuple[Run, str]], folder: Path) -> list[RunRecord]:
     """Records of those of the (run, key) pairs that are finished, in the given order."""
-    paths = [folder / record_name(run.task.name, run.entry.agent, run.seed, key) for run, key in keys]
+    paths = [folder / run_file(run, key) for run, key in keys]
     return [load_record(path) for path in paths if path.exists()]

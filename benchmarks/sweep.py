@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from benchmarks.jobs import Job, Workers, keep_jobs
-from benchmarks.records import RunRecord, finished_records, record_bytes, record_name
+from benchmarks.records import RunRecord, finished_records, record_bytes, run_file
 from benchmarks.tasks import Run
 
 Execute = Callable[[Run, str], RunRecord]
@@ -39,15 +39,7 @@ def sweep(
         ValueError: If ``workers`` is below 1.
         RuntimeError: If runs failed; the others are kept.
     """
-    jobs = [
-        Job(
-            f"{run.task.name} {run.entry.agent} seed {run.seed}",
-            record_name(run.task.name, run.entry.agent, run.seed, key),
-            (run, key),
-            run.cost,
-        )
-        for run, key in keyed_runs
-    ]
+    jobs = [Job(run.name, run_file(run, key), (run, key), run.cost) for run, key in keyed_runs]
     keep_jobs(jobs, folder, _execute, Workers(workers, ray), _reward, "runs", stream, shared=(execute,))
     return finished_records(keyed_runs, folder)
 

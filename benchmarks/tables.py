@@ -80,8 +80,13 @@ def aligned(title: str, table: Table) -> str:
 
 def section(title: str, table: Table) -> str:
     """A table as a section of a Markdown page."""
+    return f"## {title}\n\n{grid(table)}"
+
+
+def grid(table: Table) -> str:
+    """A table in Markdown."""
     head, *body = (f"| {' | '.join(row)} |" for row in table)
-    return "\n".join([f"## {title}", "", head, "|---" * len(table[0]) + "|", *body])
+    return "\n".join([head, "|---" * len(table[0]) + "|", *body])
 
 
 def markdown(summary: Summary, has_curves: bool) -> str:
@@ -106,7 +111,7 @@ def _tables(summary: Summary) -> list[tuple[str, Table]]:
         title = f"Task {task}: reward per session, {count(seeds, 'training seed')}, {sessions} common users"
         tables.append((title, [_HEADER, *body]))
     if summary.overall:
-        body = [(row.agent, _text(row.mean), _text(row.iqm)) for row in summary.overall]
+        body = [(row.agent, interval_text(row.mean), interval_text(row.iqm)) for row in summary.overall]
         title = f"Normalised score over {count(summary.overall[0].tasks, 'task')}"
         tables.append((title, [("", "mean", "interquartile mean"), *body]))
     if summary.gains:
@@ -124,13 +129,13 @@ def _gain_table(summary: Summary) -> Table:
         for task in summary.tasks:
             own = gains.get((agent, task))
             for part in ("total", "order"):
-                cells += [_percent(own and getattr(own, part)), online_gain(agent, task, part)]
+                cells += [interval_text(own and getattr(own, part), "{:+.0%}"), online_gain(agent, task, part)]
         body.append((agent, *cells))
     return [("", *head), *body]
 
 
 def _line(row: SummaryRow, name: str) -> tuple[str, ...]:
-    return (name, *(_text(value) for value in (row.total, row.click, row.order, row.score)))
+    return (name, *(interval_text(value) for value in (row.total, row.click, row.order, row.score)))
 
 
 def _legend(summary: Summary) -> str:
@@ -148,16 +153,12 @@ def _legend(summary: Summary) -> str:
     return text + " Without a file of bounds there are no normalised scores: `python -m benchmarks.bounds` makes it."
 
 
-def _text(value: Interval | None) -> str:
+def interval_text(value: Interval | None, form: str = "{:.2f}") -> str:
+    """An estimate and its interval, as far as they are known."""
     if value is None:
         return ""
-    if value.low != value.low:
-        return f"{value.estimate:.2f}"
-    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _percent(value: Interval | None) -> str:
-    return f"{value.estimate:+.0%} [{value.low:+.0%}, {value.high:+.0%}]" if value else ""
+    estimate, low, high = (form.format(number) for number in (value.estimate, value.low, value.high))
+    return estimate if value.low != value.low else f"{estimate} [{low}, {high}]"
 
 
 def count(number: int, what: str) -> str:

@@ -97,6 +97,11 @@ class Run:
         return 100_000 * (self.seed + 1)
 
     @property
+    def name(self) -> str:
+        """What progress calls it."""
+        return f"{self.task.name} {self.entry.agent} seed {self.seed}"
+
+    @property
     def cost(self) -> int:
         """Environment steps of the run, for progress and for starting long runs first."""
         return self.entry.steps + self.task.sessions * self.task.session_length

@@ -106,13 +106,14 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinish
     )
 
 
-def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path) -> Agent:
-    """The agent that ``run`` trains: as :func:`execute` saved it in the folder ``agents``, or trained now."""
+def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path, keep: Path | None = None) -> Agent:
+    """The agent that ``run`` trains: as :func:`execute` saved it in the folder ``agents``, or trained now; ``keep`` as
+    in :func:`train_and_keep_the_best`."""
     agent, path = agent_of(run, env), agent_path(run, key, agents)
     if storage.is_saved(path):
         agent.load(path)
         return agent
-    learn(agent, run, env, logs)
+    learn(agent, run, env, logs, keep)
     if agents.is_dir():
         agent.save(path)
     return agent

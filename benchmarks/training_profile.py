@@ -23,7 +23,7 @@ from recsim_hrl_agents.base import Agent
 
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.settings import long_settings
-from benchmarks.tables import aligned
+from benchmarks.tables import aligned, grid
 from benchmarks.throughput import machine
 from recsim_hrl.vector.session import RecSessionVectorEnv
 from recsim_hrl.vector.tensors import RecSessionTensorEnv
@@ -133,9 +133,8 @@ def main(config: ProfileConfig) -> None:
     write_csv(config.out / "training_profile.csv", COLUMNS, rows)
     place = "" if config.device is None else f" on {config.device}"
     about = f"Trainings{place} of {config.steps:,} steps of {config.users} users. Measured on: {machine()}.\n"
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("\n", f"\n{'|---' * len(lines[0])}|\n", 1)
     made = f"{about}Made by `python -m benchmarks.training_profile`.\n"
-    write_text(config.out / "training_profile.md", f"{text}\n\n{made}")
+    write_text(config.out / "training_profile.md", f"{grid(lines)}\n\n{made}")
     print(aligned(about.strip(), lines))
 
 

@@ -1,4 +1,4 @@
-"""The tuning behind the agents' default settings: the same number of trials of the same length for every agent.
+"""The tuning behind the settings of long trainings: the same number of trials of the same length for every agent.
 
     python -m benchmarks.tuning
 
@@ -20,14 +20,14 @@ from pathlib import Path
 
 import torch
 import tyro
-from recsim_hrl_agents import LoggedSessions, evaluate, make_agent
+from recsim_hrl_agents import LoggedSessions, evaluate
 
 from benchmarks.aggregate import read_csv, write_csv
 from benchmarks.pools import open_pool
 from benchmarks.records import simulator_fingerprint
 from benchmarks.settings import TRIALS
 from benchmarks.tasks import Run, Task, entry_of, make_preset, training_log
-from benchmarks.training import make_env, train_and_keep_the_best
+from benchmarks.training import agent_of, make_env, train_and_keep_the_best
 from recsim_hrl.data.log import InteractionLog
 
 COLUMNS = (
@@ -91,11 +91,10 @@ def trial_runs(config: TuningConfig, rows: Sequence[Sequence[str]] = ()) -> list
 def execute_trial(trial: int, run: Run, config: TuningConfig) -> list[object]:
     """Learn and judge on the train simulator; returns a row of the table but for its simulator."""
     torch.set_num_threads(1)
-    settings = dict(run.entry.settings)
     env = make_env(run, "train")
     try:
         started = time.process_time()
-        agent = make_agent(run.entry.agent, env, seed=run.training_seed, **settings)
+        agent = agent_of(run, env)
         if agent.learns_from == "log":
             agent.fit(LoggedSessions.of(InteractionLog.open(_log_of(run.task, config.logs))))
         else:
@@ -107,7 +106,7 @@ def execute_trial(trial: int, run: Run, config: TuningConfig) -> list[object]:
         env.close()
     rewards = (outcome.total_reward, outcome.click_reward, outcome.order_reward)
     means = [f"{reward.mean():.3f}" for reward in rewards]
-    about = [run.entry.agent, trial, run.task.name, run.seed, run.entry.steps, json.dumps(settings)]
+    about = [run.entry.agent, trial, run.task.name, run.seed, run.entry.steps, json.dumps(dict(run.entry.settings))]
     return [*about, *means, f"{seconds:.0f}"]
 
 

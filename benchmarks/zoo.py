@@ -17,10 +17,10 @@ from recsim_hrl_agents.pretrained import ZOO, save_for_the_zoo
 
 from benchmarks.aggregate import read_csv, write_csv
 from benchmarks.commands import finish
-from benchmarks.records import agent_path, package_versions, run_key, simulator_fingerprint
+from benchmarks.records import package_versions, run_key, simulator_fingerprint
 from benchmarks.statistics import crossed_bootstrap
 from benchmarks.tasks import Run, make_preset, training_log
-from benchmarks.training import agent_config, agent_of, learn, make_env
+from benchmarks.training import agent_config, make_env, trained_agent
 
 ENTRIES = ("ddpg-short", "goal-q-long", "goal-q-short", "greedy-short", "mahrl-items-long", "mahrl-items-short")
 """What the zoo holds, as AGENT-TASK of the full preset."""
@@ -45,7 +45,7 @@ class ZooConfig:
     work: Path = Path("runs/zoo")
     """Folder of trainings, finished and not."""
     trained: Path = Path("runs/full/agents")
-    """Agents of the full benchmark; those that are there need not be trained again."""
+    """Agents of the full benchmark; those that are there need not be trained again, and others join them."""
     logs: Path = Path("runs/logs")
     """Folder of the log that greedy learns from."""
 
@@ -70,12 +70,7 @@ def train_candidate(run: Run, config: ZooConfig) -> tuple[float, Path]:
     if not storage.is_saved(folder):
         env = make_env(run, "train")
         try:
-            agent = agent_of(run, env)
-            trained = agent_path(run, key, config.trained)
-            if storage.is_saved(trained):
-                agent.load(trained)
-            else:
-                learn(agent, run, env, config.logs, folder / "unfinished")
+            agent = trained_agent(run, key, env, config.logs, config.trained, folder / "unfinished")
             reward = float(evaluate(agent, env, run.task.sessions, CHOICE_SEED).total_reward.mean())
         finally:
             env.close()

@@ -161,8 +161,7 @@ class Agent(ABC):
     def load(self, path: str | Path) -> None:
         """Take over the weights of a saved agent of the same name and config.
 
-        A setting that the saved agent does not name is younger than it; its default, which leaves everything as it was,
-        stands for it.
+        A setting that the saved agent does not name is younger than it; its default stands for it.
 
         Raises:
             ValueError: If the folder is damaged, or holds another agent or other settings.

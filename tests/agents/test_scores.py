@@ -66,7 +66,7 @@ def test_scores_are_of_pairs_alone_and_leave_no_trace(name, session_env):
     assert scores.shape == ITEMS.shape and np.isfinite(scores).all()
     np.testing.assert_array_equal(agent.score(observations, ITEMS), scores)
     if name != "random":  # whose numbers belong to the batch
-        assert scores[1, 0] == scores[1, 1]
+        np.testing.assert_allclose(scores[1, 0], scores[1, 1], rtol=1e-6)  # how a product is blocked moves a digit
         one = agent.score({key: window[2:3] for key, window in observations.items()}, ITEMS[2:3, ::-1])
         np.testing.assert_allclose(one[0, ::-1], scores[2], rtol=1e-4, atol=1e-6)
     assert torch.equal(torch.get_rng_state(), torch_before)

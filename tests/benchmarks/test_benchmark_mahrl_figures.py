@@ -127,10 +127,10 @@ def test_convergence_of_a_tiny_market(tiny_market):
 
 
 def test_hrl_g_has_one_goal_and_mahrl_more():
-    from benchmarks.convergence import training_runs
+    from benchmarks.convergence import training_preset
 
     goals = {
         run.entry.agent: agent_config(run.entry.agent, **dict(run.entry.settings)).M
-        for run in training_runs(replace(ConvergenceConfig(), preset="full"))
+        for run in training_preset(replace(ConvergenceConfig(), preset="full")).runs()
     }
     assert goals["hrl-g"] == 1 and goals["mahrl"] > 1

@@ -22,7 +22,8 @@ def test_the_best_seed_on_train_is_kept(tmp_path, monkeypatch):
     task = Task("short", "RecSessionShort-v0", 5, 12, str(tmp_path / "market"), candidates=30, parallel=4)
     preset = Preset("full", (task,), (Entry("ddpg", steps=80, settings=(("warmup_steps", 20),)),), seeds=1)
     monkeypatch.setattr(zoo, "make_preset", lambda name: preset)
-    config = zoo.ZooConfig(("ddpg-short",), 3, tmp_path / "zoo", tmp_path / "zoo.csv", tmp_path / "work")
+    places = (tmp_path / "zoo", tmp_path / "zoo.csv", tmp_path / "work", tmp_path / "agents")
+    config = zoo.ZooConfig(("ddpg-short",), 3, *places)
     assert "ddpg-short" in zoo.main(config)
     trained = {
         about["provenance"]["seed"]: about["provenance"]["train_reward"]
@@ -34,7 +35,7 @@ def test_the_best_seed_on_train_is_kept(tmp_path, monkeypatch):
     assert (name, trained[int(seed)]) == ("ddpg-short", max(trained.values()))
     assert float(reward) == pytest.approx(max(trained.values()), abs=1e-3)
     assert float(low) <= float(test) <= float(high)
-    monkeypatch.setattr(zoo, "learn", None)  # finished trainings are found
+    monkeypatch.setattr(zoo, "trained_agent", None)  # finished trainings are found
     zoo.main(config)
 
 

@@ -152,14 +152,15 @@ class DDPG(Paced, ActorCritic, Agent):
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The critic's values of the items as they are (MaHRL 4.2.2)."""
         histories, actions = self.items(observations, self._keys), self.items.items(items)  # actions (B, n, D)
-        known = self._known({key: value.unsqueeze(1) for key, value in histories.items()}, actions)  # (B, n)
-        return self.critic.value(self.critic.encoder(histories), actions) + known  # (B, n)
+        return self.critic.value(self.critic.encoder(histories), actions) + self._known(histories, actions)  # (B, n)
 
     def _known(self, histories: Histories, actions: Tensor) -> Tensor | float:
-        """(...) the part of the value of ``actions`` (..., D) that is known, under goals (..., D)."""
+        """(B, ...) the part of the value of ``actions`` (B, ..., D) that is known, under goals (B, D)."""
         if not self.config.known_reward:
             return 0.0
-        return self.config.known_reward * torch.nn.functional.cosine_similarity(actions, histories[GOAL], dim=-1)
+        goals = histories[GOAL]
+        goals = goals.reshape(len(goals), *(1,) * (actions.ndim - 2), -1)  # (B, ..., D), a goal for all of its user
+        return self.config.known_reward * torch.nn.functional.cosine_similarity(actions, goals, dim=-1)
 
     def _try_out(self, virtual: Tensor) -> Tensor:
         """(B, D) what is shown in place of ``virtual`` (B, D) to explore."""
