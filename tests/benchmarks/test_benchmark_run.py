@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from recsim_hrl_agents.flat.ddpg import DDPG
 
@@ -10,7 +12,8 @@ import benchmarks.run as command
 from benchmarks import training
 from benchmarks.run import RunConfig, run
 from benchmarks.tasks import Entry, Preset, Run, Task
-from benchmarks.training import agent_config, execute
+from benchmarks.training import agent_config, execute, logged_sessions
+from recsim_hrl.data.writer import LogWriter
 from recsim_hrl.simulator.store import random_simulator, save_simulator
 
 
@@ -47,6 +50,19 @@ def test_simulators_of_different_markets_are_refused(preset, tmp_path):
     save_simulator(random_simulator(items=60, seed=1), tmp_path / "market" / "test")
     with pytest.raises(ValueError, match="got item_embeddings that differ between train and test"):
         execute(preset.runs()[0], "key", tmp_path)
+
+
+def test_a_log_of_the_same_market_may_be_from_another_processor(tmp_path):
+    catalogue = random_simulator(items=60).catalogue
+    with LogWriter(tmp_path / "log", catalogue) as log:
+        row = {"session_id": 1, "step": 0, "user_id": 1, "item_id": int(catalogue.item_ids[0]), "response": 0}
+        log.append({name: np.array([value]) for name, value in row.items()})
+    items = catalogue.embeddings.numpy()
+    for changed in (items, np.nextafter(items, np.inf)):
+        assert len(logged_sessions(tmp_path / "log", SimpleNamespace(item_embeddings=changed))) == 1
+    for changed in (items[:-1], items + 0.01):
+        with pytest.raises(ValueError, match="got items that are not those of the simulator"):
+            logged_sessions(tmp_path / "log", SimpleNamespace(item_embeddings=changed))
 
 
 def test_all_settings_of_an_agent_enter_its_config():
