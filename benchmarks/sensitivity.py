@@ -69,7 +69,8 @@ CHOSEN: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class SensitivityConfig:
-    """Train MaHRL under one setting after the other and show what it earns, in short and in long sessions.
+    """Train MaHRL under one setting after the other and show what it earns in long sessions, as in Figures 8 and
+    9; the study of choices, what differs from the paper, is of short sessions, too.
 
     Prints a table for each study and leaves sensitivity.csv, sensitivity.md and sensitivity.png in
     OUT/sensitivity-PRESET.
@@ -100,14 +101,17 @@ class Scale:
     sessions: int
     parallel: int
     tasks: tuple[str, ...]
+    """Of the study of choices; and of convergence."""
+    varied: tuple[str, ...]
+    """Tasks of the studies of one setting: Figures 8 and 9 are of long sessions."""
     settings: tuple[tuple[str, Any], ...] = ()
     """Over those of every variant."""
 
 
 _SMALL = (("warmup_steps", 500), ("steps_per_update", 64), ("high_buffer_size", 1000), ("batch_size", 32))
 SCALES = {
-    "quick": Scale(2_000, 1, 20, 32, ("short",), _SMALL),
-    "full": Scale(512_000, 3, 400, 512, ("short", "long")),
+    "quick": Scale(2_000, 1, 20, 32, ("short",), ("short",), _SMALL),
+    "full": Scale(512_000, 3, 400, 512, ("short", "long"), ("long",)),
 }
 
 
@@ -127,6 +131,7 @@ def variants(config: SensitivityConfig) -> list[Variant]:
         Variant(study, value, tuple(Run(_task_of(task, study, value), entry, seed) for seed in range(scale.seeds)))
         for study in config.studies
         for task in tasks_of(scale)
+        if study == CHOICES or task.name in scale.varied
         for value, entry in _entries(study, scale)
     ]
 

@@ -34,7 +34,7 @@ def tiny_market(tmp_path, monkeypatch):
     tasks = (Task("short", "RecSessionShort-v0", 6, 12, **market), Task("long", "RecSessionLong-v0", 12, 12, **market))
     monkeypatch.setattr(sensitivity_command, "make_preset", lambda name: Preset("full", tasks, (), seeds=1))
     small = {"warmup_steps": 16, "steps_per_update": 16, "batch_size": 8, "hidden": 8, "high_buffer_size": 100}
-    scale = Scale(96, 2, 8, 4, ("short", "long"), tuple(small.items()))
+    scale = Scale(96, 2, 8, 4, ("short", "long"), ("short", "long"), tuple(small.items()))
     monkeypatch.setitem(SCALES, "quick", scale)
     return tmp_path
 
@@ -53,7 +53,8 @@ def test_studies_vary_one_setting_each():
         else:
             also = {"c": 24} if variant.study == "M" else {}  # what 1, 2, 3 and 4 divide
             assert settings == BASE | also | {variant.study: float(variant.value)} and run.task.history == 10
-    assert len(wanted) == 2 * (sum(map(len, STUDIES.values())) + len(CHOSEN))
+    assert len(wanted) == sum(map(len, STUDIES.values())) + 2 * len(CHOSEN)
+    assert {variant.runs[0].task.name.partition("-")[0] for variant in wanted if variant.study != CHOICES} == {"long"}
     assert {len(variant.runs) for variant in wanted} == {3}
 
 
