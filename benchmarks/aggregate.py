@@ -250,11 +250,11 @@ def _gains(results: Results, how: Bootstrap) -> list[Gain]:
             continue
         base = reference[rewards.task]
         parts = ((rewards.total, base.total), (rewards.order, base.order))
-        rows.append(Gain(rewards.task, rewards.agent, *(_relative(*pair, how) for pair in parts)))
+        rows.append(Gain(rewards.task, rewards.agent, *(relative_gain(*pair, how) for pair in parts)))
     return rows
 
 
-def _relative(first: np.ndarray, second: np.ndarray, how: Bootstrap) -> Interval | None:
+def relative_gain(first: np.ndarray, second: np.ndarray, how: Bootstrap) -> Interval | None:
     """The difference as a share of the ``second``; None if that earns next to nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = paired_difference(first, second, how, relative=True)

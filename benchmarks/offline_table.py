@@ -1,5 +1,6 @@
 """Tables of the offline evaluation: each metric, its gain over DEERS, and the gain that the paper prints."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.paper import REFERENCE, ranking_gain
 from benchmarks.ranking import METRICS, Ranking
-from benchmarks.statistics import Bootstrap, crossed_bootstrap, paired_difference
+from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference
 from benchmarks.tables import Table, aligned, count, interval_text, section
 
 Values = dict[str, np.ndarray]
@@ -16,7 +17,7 @@ Values = dict[str, np.ndarray]
 
 
 def write_offline(rankings: Sequence[Ranking], silent: Sequence[str], command: str, folder: Path) -> str:
-    """Write offline.csv and offline.md of all finished ``rankings``; returns the text for a terminal.
+    """Write offline.csv, offline_gains.csv and offline.md of finished ``rankings``; returns the text for a terminal.
 
     Args:
         rankings: Of one preset.
@@ -30,41 +31,53 @@ def write_offline(rankings: Sequence[Ranking], silent: Sequence[str], command: s
         for one in rankings
     ]
     write_csv(folder / "offline.csv", ("task", "agent", "seed", "key", "log", "sessions", *METRICS), rows)
-    tasks = dict.fromkeys(one.task for one in rankings)
-    tables = [task_table(task, [one for one in rankings if one.task == task]) for task in tasks]
+    tables, gains = [], []
+    for task in dict.fromkeys(one.task for one in rankings):
+        of_task = [one for one in rankings if one.task == task]
+        values = values_of(of_task)
+        tables.append(task_table(of_task, values))
+        for agent, name in itertools.product(values, METRICS):
+            if (gain := _gain(agent, values, name)) is not None:
+                gains.append((task, agent, name, *(f"{number:.6f}" for number in (gain.estimate, gain.low, gain.high))))
+    write_csv(folder / "offline_gains.csv", ("task", "agent", "metric", "gain", "gain_low", "gain_high"), gains)
     notes = legend(rankings, silent)
     blocks = ["# Held-out sessions, ranked", *(section(*table) for table in tables), *notes]
     write_text(folder / "offline.md", "\n\n".join([*blocks, f"Made by:\n\n```\n{command}\n```"]) + "\n")
     return "\n\n".join([*(aligned(*table) for table in tables), *notes])
 
 
-def task_table(task: str, rankings: Sequence[Ranking]) -> tuple[str, Table]:
+def task_table(rankings: Sequence[Ranking], values: dict[str, Values]) -> tuple[str, Table]:
     """Title and table of the agents of one task, from the lowest MAP to the highest."""
+    order = sorted(values, key=lambda agent: values[agent]["map"].mean())
+    seeds = max(len(matrices["map"]) for matrices in values.values())
+    title = f"Task {rankings[0].task}: {rankings[0].counts.ranked} held-out sessions, {count(seeds, 'training seed')}"
+    header = ("", *(cell for name in METRICS.values() for cell in (name, "gain", "paper")))
+    return title, [header, *((agent, *_cells(agent, values)) for agent in order)]
+
+
+def values_of(rankings: Sequence[Ranking]) -> dict[str, Values]:
+    """Of every agent of one task."""
     agents = dict.fromkeys(one.agent for one in rankings)
-    values: dict[str, Values] = {
+    return {
         agent: {name: np.array([one.metrics[name] for one in rankings if one.agent == agent]) for name in METRICS}
         for agent in agents
     }
-    order = sorted(agents, key=lambda agent: values[agent]["map"].mean())
-    seeds = max(len(matrices["map"]) for matrices in values.values())
-    title = f"Task {task}: {rankings[0].counts.ranked} held-out sessions, {count(seeds, 'training seed')}"
-    header = ("", *(cell for name in METRICS.values() for cell in (name, "gain", "paper")))
-    return title, [header, *((agent, *_cells(agent, values)) for agent in order)]
 
 
 def _cells(agent: str, values: dict[str, Values]) -> list[str]:
     """Each metric of an agent, its gain, and the paper's."""
     cells = []
     for place, name in enumerate(METRICS):
-        own = values[agent][name]
-        cells.append(interval_text(crossed_bootstrap(own, "mean", Bootstrap()), "{:.4f}"))
-        if agent == REFERENCE or REFERENCE not in values:
-            cells.append("")
-        else:
-            gain = paired_difference(own, values[REFERENCE][name], Bootstrap(), relative=True)
-            cells.append(interval_text(gain, "{:+.2%}"))
-        cells.append(ranking_gain(agent, place))
+        cells.append(interval_text(crossed_bootstrap(values[agent][name], "mean", Bootstrap()), "{:.4f}"))
+        cells += [interval_text(_gain(agent, values, name), "{:+.2%}"), ranking_gain(agent, place)]
     return cells
+
+
+def _gain(agent: str, values: dict[str, Values], name: str) -> Interval | None:
+    """Of an agent over DEERS in one metric; None of DEERS itself, and without it."""
+    if agent == REFERENCE or REFERENCE not in values:
+        return None
+    return paired_difference(values[agent][name], values[REFERENCE][name], Bootstrap(), relative=True)
 
 
 def legend(rankings: Sequence[Ranking], silent: Sequence[str]) -> list[str]:
