@@ -1,8 +1,9 @@
 """How fast MaHRL learns, as in its Figure 6: ``python -m benchmarks.convergence``.
 
-MaHRL with several goals to a period and with one (HRL-G), and with items as goals. Follows the reward of exploring
-sessions and the mean Q of both levels while the agents learn, and tells after how many environment steps each reaches
-95% of where it ends. Stop it whenever you like: finished trainings are kept.
+MaHRL with several goals to a period and with one (HRL-G), with items as goals, and without a high level (DDPG+).
+Follows the reward of exploring sessions, its part from orders and the mean Q of both levels while the agents learn, and
+tells after how many environment steps each reaches 95% of where it ends. Stop it whenever you like: finished trainings
+are kept.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,15 +22,20 @@ from benchmarks.commands import finish
 from benchmarks.jobs import Job, Workers, keep_jobs
 from benchmarks.records import run_file
 from benchmarks.run import make_plan
-from benchmarks.sensitivity import SCALES, tasks_of
+from benchmarks.sensitivity import SCALES, Scale, tasks_of
 from benchmarks.settings import long_settings
 from benchmarks.tables import Table, aligned, section
 from benchmarks.tasks import Preset, Run, entry_of
 
-AGENTS = ("mahrl", "hrl-g", "mahrl-items")
-"""Those of the paper's figure, and MaHRL with items as goals."""
-MEASURES = ("total_reward", "q", "high_q")
-"""What is followed, by its name in a learning curve."""
+AGENTS = ("mahrl", "hrl-g", "mahrl-items", "ddpg")
+"""Those of the paper's figure, MaHRL with items as goals, and its low level alone."""
+MEASURES = {
+    "total_reward": "reward of exploring sessions",
+    "order_reward": "orders' part of it",
+    "q": "Q, low level",
+    "high_q": "Q, high level",
+}
+"""What is followed, by its name in a learning curve, and what it is called."""
 RECORDS = 40
 """Points of a curve."""
 SHARE = 0.95
@@ -40,7 +46,7 @@ TAIL = 0.1
 
 @dataclass(frozen=True)
 class ConvergenceConfig:
-    """Follow MaHRL, HRL-G and MaHRL with items as goals while they learn.
+    """Follow MaHRL, HRL-G, MaHRL with items as goals and DDPG+ while they learn.
 
     Prints how soon each is there and leaves convergence.csv, convergence.md and convergence.png in
     OUT/convergence-PRESET.
@@ -82,8 +88,16 @@ def steps_until_there(steps: Sequence[float], values: Sequence[float]) -> float:
 def training_preset(config: ConvergenceConfig) -> Preset:
     """All trainings, in the order of the table."""
     scale = SCALES[config.preset]
-    entries = (entry_of(agent, scale.steps, long_settings(agent) | dict(scale.settings)) for agent in AGENTS)
+    entries = (entry_of(agent, scale.steps, long_settings(agent) | _smaller(agent, scale)) for agent in AGENTS)
     return Preset(f"convergence-{config.preset}", tuple(tasks_of(scale)), tuple(entries), scale.seeds)
+
+
+def _smaller(agent: str, scale: Scale) -> dict[str, Any]:
+    """Settings of the preset, as far as the agent has them: an agent of one level has none of a high level."""
+    from recsim_hrl_agents.registry import agent_config  # imported here: --help should not wait for torch
+
+    known = dataclasses.asdict(agent_config(agent))
+    return {name: value for name, value in scale.settings if name in known}
 
 
 def follow(run: Run) -> bytes:
@@ -141,9 +155,10 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
     write_csv(folder / "convergence.csv", header, rows)
     title, table = f"Environment steps until {SHARE:.0%} of the final value", _table(curves)
     told = (
-        "While MaHRL, HRL-G (one goal to a period) and MaHRL with items as goals learn on the `train` simulator: "
-        "reward of exploring sessions, and mean Q of the sampled steps and periods. The final value is the mean of the "
-        f"last {TAIL:.0%} of a curve's points; a number stands for each seed."
+        "While MaHRL, HRL-G (one goal to a period), MaHRL with items as goals and DDPG+ (no high level) learn on the "
+        "`train` simulator: reward of exploring sessions, and mean Q of the sampled steps and periods. The low "
+        "level's Q counts internal rewards as well, so it compares within an agent only. The final value is the "
+        f"mean of the last {TAIL:.0%} of a curve's points; a number stands for each seed."
     )
     command = f"python -m benchmarks.convergence --preset {config.preset}"
     blocks = ["# How fast MaHRL learns", told, "![Learning curves](convergence.png)", section(title, table)]
@@ -151,12 +166,12 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
 
     from benchmarks.figures import draw_convergence  # imported here: the tables need no matplotlib
 
-    draw_convergence(curves, folder / "convergence.png")
+    draw_convergence(curves, MEASURES, folder / "convergence.png")
     return aligned(title, table)
 
 
 def _table(curves: Sequence[LearningCurve]) -> Table:
-    lines = [("task", "agent", "reward", "Q, low level", "Q, high level")]
+    lines = [("task", "agent", *MEASURES.values())]
     for task, agent in dict.fromkeys((one.task, one.agent) for one in curves):
         own = [one for one in curves if (one.task, one.agent) == (task, agent)]
         cells = [

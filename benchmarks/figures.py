@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,21 +138,17 @@ def draw_sensitivity(rows: Sequence["Row"], path: Path) -> None:
     save(figure, path)
 
 
-CONVERGENCE = {"total_reward": "reward of exploring sessions", "q": "Q, low level", "high_q": "Q, high level"}
-"""What a figure of convergence shows, one panel each."""
-
-
-def draw_convergence(curves: Sequence["LearningCurve"], path: Path) -> None:
-    """One panel for each task and measure: the mean of the seeds and their range."""
+def draw_convergence(curves: Sequence["LearningCurve"], measures: Mapping[str, str], path: Path) -> None:
+    """One panel for each task and measure, a name and a title: the mean of the seeds and their range."""
     tasks, agents = (list(dict.fromkeys(pick(one) for one in curves)) for pick in (lambda c: c.task, lambda c: c.agent))
-    figure = Figure(figsize=(4 * len(CONVERGENCE), 3.2 * len(tasks)), layout="constrained")
-    panels = figure.subplots(len(tasks), len(CONVERGENCE), squeeze=False)
+    figure = Figure(figsize=(4 * len(measures), 3.2 * len(tasks)), layout="constrained")
+    panels = figure.subplots(len(tasks), len(measures), squeeze=False)
     for line, task in zip(panels, tasks, strict=True):
-        for axes, (measure, title) in zip(line, CONVERGENCE.items(), strict=True):
+        for axes, (measure, title) in zip(line, measures.items(), strict=True):
             for place, agent in enumerate(agents):
                 own = [one for one in curves if (one.task, one.agent) == (task, agent) and one.of(measure)]
                 _band(axes, [Curve(task, agent, one.seed, *one.of(measure)) for one in own], agent, place)
-            axes.set_title(f"{title}, {task} sessions", loc="left", fontsize=9.5, color=INK)
+            axes.set_title(f"{title}, {task}", loc="left", fontsize=9.5, color=INK)
             axes.spines[["top", "right"]].set_visible(False)
             axes.set_xlabel("environment steps")
     legend_below(figure, panels[0][0], min(len(agents), 6))

@@ -96,10 +96,10 @@ def convergence(folder: Path) -> Table:
     }
     lines = [("steps to 95%", "sessions", f"`{MAHRL}`", "`hrl-g`", "times as many", "paper", f"`{OURS}`")]
     for task in dict.fromkeys(task for task, _, _ in there):
-        for measure in MEASURES:
+        for measure, told in MEASURES.items():
             mahrl, single, ours = (there[task, measure, agent] for agent in (MAHRL, "hrl-g", OURS))
             times = f"{single / mahrl:.1f}"
-            lines.append((measure, task, f"{mahrl:,.0f}", f"{single:,.0f}", times, SOONER, f"{ours:,.0f}"))
+            lines.append((told, task, f"{mahrl:,.0f}", f"{single:,.0f}", times, SOONER, f"{ours:,.0f}"))
     return lines
 
 

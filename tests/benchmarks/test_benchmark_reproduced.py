@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.aggregate import About, write_csv, write_results
+from benchmarks.convergence import MEASURES
 from benchmarks.reproduced import ReproducedConfig, convergence, offline, online, reproduced, sensitivity, verdict
 from benchmarks.statistics import Interval
 
@@ -50,12 +51,12 @@ def test_the_other_tables_by_hand(folder):
         ("long", agent, seed, measure, steps, value)
         for agent, late in (("mahrl", 100), ("hrl-g", 300), ("mahrl-items", 200))
         for seed in (0, 1)
-        for measure in ("total_reward", "q", "high_q")
+        for measure in MEASURES
         for steps, value in ((late + 20 * seed, 5.0), (400, 5.0), (500, 5.0))
     ]
     columns = ("task", "agent", "seed", "measure", "env_steps", "value")
     write_csv(folder / "convergence-full" / "convergence.csv", columns, curves)
-    assert convergence(folder)[1] == ("total_reward", "long", "110", "310", "2.8", "almost 6", "210")
+    assert convergence(folder)[1] == ("reward of exploring sessions", "long", "110", "310", "2.8", "almost 6", "210")
 
     header = ("study", "task", "value", "seeds", "total", "total_low", "total_high", "click", "order")
     earned = [("alpha", "0.1", 5), ("alpha", "0.5", 3), ("alpha", "0.9", 4), ("M", "1", 7)]
