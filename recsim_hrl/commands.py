@@ -14,8 +14,10 @@ from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.behaviour import BehaviourConfig
+from recsim_hrl.data.event_log import reading_report
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens import MovielensConfig, read_movielens
+from recsim_hrl.data.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.splits import SPLITS, split_by_session, split_by_time
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.data.world_log import write_log
@@ -70,6 +72,20 @@ class Movielens:
 
     def run(self) -> None:
         print(read_movielens(self.source, self.out, self.config).report())
+
+
+@dataclass(frozen=True)
+class Retailrocket:
+    """Turn RetailRocket into a log: a view is a skip, an item put into the cart a click, an order an order."""
+
+    source: Positional[Path]
+    """The publisher's archive, the folder with its four files, or events.csv with the others beside it."""
+    out: Path
+    """Folder of the log; a log that is there is replaced."""
+    config: OmitArgPrefixes[RetailrocketConfig] = field(default_factory=RetailrocketConfig)
+
+    def run(self) -> None:
+        _tell(read_retailrocket(self.source, self.out, self.config))
 
 
 @dataclass(frozen=True)
@@ -206,6 +222,7 @@ class Inspect:
 _CLASSES = {
     "generate": Generate,
     "movielens": Movielens,
+    "retailrocket": Retailrocket,
     "report": Report,
     "split": SplitLog,
     "fit": Fit,
@@ -220,6 +237,12 @@ def run(command: str, arguments: Sequence[str]) -> None:
     # Small tensors: a second thread only waits, for minutes where another program holds the other core.
     with threadpool_limits(1):
         chosen.run()
+
+
+def _tell(log: InteractionLog) -> None:
+    """Print what a reader of events dropped, and what the log holds."""
+    print(reading_report(log))
+    print(log.report())
 
 
 def _at_least(name: str, value: int, low: int) -> None:
