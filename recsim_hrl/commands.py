@@ -19,8 +19,10 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens import MovielensConfig, read_movielens
 from recsim_hrl.data.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.splits import SPLITS, split_by_session, split_by_time
+from recsim_hrl.data.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.data.world_log import write_log
+from recsim_hrl.data.yoochoose import YoochooseConfig, read_yoochoose
 from recsim_hrl.simulator.evaluate import EvaluationConfig, Target, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator
@@ -86,6 +88,34 @@ class Retailrocket:
 
     def run(self) -> None:
         _tell(read_retailrocket(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class Taobao:
+    """Turn Taobao UserBehavior into a log: a view is a skip, cart and favourites a click, a purchase an order."""
+
+    source: Positional[Path]
+    """The publisher's UserBehavior.csv.zip, UserBehavior.csv, or its folder."""
+    out: Path
+    """Folder of the log; a log that is there is replaced."""
+    config: OmitArgPrefixes[TaobaoConfig] = field(default_factory=TaobaoConfig)
+
+    def run(self) -> None:
+        _tell(read_taobao(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class Yoochoose:
+    """Turn YooChoose (RecSys Challenge 2015) into a log: opened is a skip, come back to a click, bought an order."""
+
+    source: Positional[Path]
+    """The folder with yoochoose-clicks.dat and yoochoose-buys.dat, a zip archive of them, or one of the two."""
+    out: Path
+    """Folder of the log; a log that is there is replaced."""
+    config: OmitArgPrefixes[YoochooseConfig] = field(default_factory=YoochooseConfig)
+
+    def run(self) -> None:
+        _tell(read_yoochoose(self.source, self.out, self.config))
 
 
 @dataclass(frozen=True)
@@ -223,6 +253,8 @@ _CLASSES = {
     "generate": Generate,
     "movielens": Movielens,
     "retailrocket": Retailrocket,
+    "taobao": Taobao,
+    "yoochoose": Yoochoose,
     "report": Report,
     "split": SplitLog,
     "fit": Fit,

@@ -38,13 +38,13 @@ def signed(name: str) -> Field:
     return Field(name, "a whole number", convert)
 
 
-def optional_whole(name: str) -> Field:
-    """A whole number or nothing, which becomes -1."""
+def optional_whole(name: str, absent: str = "") -> Field:
+    """A whole number or the text ``absent``, which becomes -1."""
 
     def convert(texts: pa.Array) -> pa.Array:
-        return pc.if_else(pc.equal(texts, ""), -1, _whole(texts))
+        return pc.if_else(pc.equal(texts, absent), -1, _whole(texts))
 
-    return Field(name, "a whole number of 0 or more, or nothing", convert)
+    return Field(name, f"a whole number of 0 or more, or {absent or 'nothing'}", convert)
 
 
 def word(name: str, words: Sequence[str]) -> Field:
