@@ -20,7 +20,8 @@ class Field:
     allowed: str
     """The allowed texts in words; error messages end with it."""
     convert: Callable[[pa.Array], pa.Array]
-    """Texts (rows,) to int64 values, null where the text is not allowed; it may raise ArrowInvalid instead."""
+    """Texts (rows,) to int64 values (``text`` keeps them), null where the text is not allowed; it may raise
+    ArrowInvalid instead."""
 
 
 def whole(name: str, allowed: str = "a whole number of 0 or more", low: int = 0, high: int = 10**18) -> Field:
@@ -29,13 +30,13 @@ def whole(name: str, allowed: str = "a whole number of 0 or more", low: int = 0,
 
 
 def signed(name: str) -> Field:
-    """A whole number that may be negative."""
+    """A whole number that may be negative, short enough to be multiplied by 1000."""
 
     def convert(texts: pa.Array) -> pa.Array:
-        good = pc.match_substring_regex(texts, f"^-?[0-9]{{1,{_LONGEST_NUMBER}}}$")
+        good = pc.match_substring_regex(texts, "^-?[0-9]{1,15}$")
         return pc.if_else(good, texts, _NO_TEXT).cast(pa.int64())
 
-    return Field(name, "a whole number", convert)
+    return Field(name, "a whole number of at most 15 digits", convert)
 
 
 def optional_whole(name: str, absent: str = "") -> Field:

@@ -17,7 +17,7 @@ from recsim_hrl.data.schema import LogError, Origin
 
 DOWNLOAD = "copy or download it again"
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 2 << 20
 """Bytes of a file that are read at a time; no line may be longer."""
 _PACKED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".tar", ".tgz")
 # RuntimeError and its kind NotImplementedError: an encrypted member, or an unknown compression.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recsim_hrl.data import files
 from recsim_hrl.data.blocks import Block, whole_runs
 from recsim_hrl.data.event_store import EventStore, event_store
 from recsim_hrl.data.item_vectors import item_vectors
@@ -44,7 +45,7 @@ class EventConfig:
     """Share of the sessions, earliest first, that the embeddings may use."""
     embedding_dim: int = 50
     """Width of the item embedding: factors of who was seen with whom, and how often the item was seen."""
-    memory_mb: int = 1024
+    memory_mb: int = 512
     """MiB that sorting may take; what does not fit waits on disk, beside the log."""
 
     def __post_init__(self) -> None:
@@ -93,6 +94,7 @@ def write_event_log(data: EventData, path: str | Path, config: EventConfig) -> I
             not installed.
     """
     path = Path(path)
+    files.check_replaceable(path)  # now, and not after the work
     with event_store(path, config.memory_mb) as store:
         reading = _load(data, store)
         reading |= _collapse(store, config)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from recsim_hrl.data.blocks import Block, joined
 from recsim_hrl.data.schema import LogError
 
-STREAM_ROWS = 1_048_576
+STREAM_ROWS = 262_144
 """Rows of one block that comes out of a store."""
 
 
@@ -29,15 +29,14 @@ class EventStore:
         """
         writer = self._connection.cursor()
         writer.execute(f"CREATE TABLE {table} ({columns})")
-        writer.begin()
 
         def add(block: Block) -> None:
+            # Each block is committed: DuckDB would hold the arrays of a longer transaction in memory to its end.
             writer.register("added", pa.table(block))
             writer.execute(f"INSERT INTO {table} BY NAME SELECT * FROM added")
             writer.unregister("added")
 
         yield add
-        writer.commit()
         writer.close()
 
     def blocks(self, query: str) -> Iterator[Block]:
@@ -82,6 +81,10 @@ def event_store(beside: Path, memory_mb: int) -> Iterator[EventStore]:
         try:
             with duckdb.connect(str(Path(folder) / "events.duckdb"), config=settings) as connection:
                 yield EventStore(connection)
+        except (RuntimeError, duckdb.InterruptException) as error:
+            if "interrupted" in str(error).lower():  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         except duckdb.Error as error:
             raise LogError(
                 f"sorting the events failed ({str(error).splitlines()[0]}); raise memory_mb (got {memory_mb}), or free "

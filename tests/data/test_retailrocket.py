@@ -280,6 +280,13 @@ def test_an_older_log_survives_a_failure(tmp_path):
     assert len(rows_of(log)) == 6
 
 
+def test_a_folder_that_is_no_log_is_refused_before_the_work(tmp_path):
+    other = folder(tmp_path / "log", {"thesis.tex": b"x"})
+    with pytest.raises(LogError, match="the folder exists and is not a log"):
+        read_retailrocket(folder(tmp_path / "data", publisher_files() | {"events.csv": b""}), other, ALL)
+    assert (other / "thesis.tex").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
