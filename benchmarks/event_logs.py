@@ -35,8 +35,8 @@ class EventLogsConfig:
     out: Path = Path("runs/event_logs")
     """Folder of event_logs.csv."""
     scratch: Path = Path("runs/event_logs-scratch")
-    """Folder of the events and the logs: 37 MB for each million events, and as much again while they are sorted."""
-    sizes: tuple[int, ...] = (1_000_000, 20_000_000)
+    """Folder of the events and the logs: 31 MB for each million events, and as much again while they are sorted."""
+    sizes: tuple[int, ...] = (1_000_000, 5_000_000, 20_000_000)
     """Events of each file."""
     seed: int = 0
     """Draws the events."""

@@ -75,6 +75,7 @@ def event_store(beside: Path, memory_mb: int) -> Iterator[EventStore]:
         settings = {
             "memory_limit": f"{memory_mb}MiB",
             "temp_directory": str(Path(folder) / "spilled"),
+            "preserve_insertion_order": True,
             "autoinstall_known_extensions": False,
             "python_enable_replacements": False,
         }

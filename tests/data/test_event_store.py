@@ -8,10 +8,10 @@ from recsim_hrl.data.event_store import event_store as open_store
 from recsim_hrl.data.schema import LogError
 
 
-def fill(store, rows):
+def fill(store, rows, size=1000):
     with store.filled("numbers", "a BIGINT, b BIGINT") as add:
-        for first in range(0, rows, 1000):
-            a = np.arange(first, min(first + 1000, rows))
+        for first in range(0, rows, size):
+            a = np.arange(first, min(first + size, rows))
             add({"b": a * 7919 % 10_007, "a": a})
 
 
@@ -25,6 +25,14 @@ def test_rows_come_out_as_they_went_in_or_sorted(tmp_path, monkeypatch):
         assert (np.diff(found["b"]) > 0).all() and (found["a"] * 7919 % 10_007 == found["b"]).all()
         assert list(store.blocks("SELECT a FROM numbers WHERE a < 0")) == []
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [50_000, 200_000, 700_000])
+def test_more_rows_than_duckdb_keeps_together_come_out_in_order(tmp_path, size):
+    with open_store(tmp_path / "log", 64) as store:
+        fill(store, 1_000_000, size)
+        a = np.concatenate([block["a"] for block in store.blocks("SELECT * FROM numbers WHERE a % 3 < 2")])
+    assert len(a) > 600_000 and (np.diff(a) > 0).all()
 
 
 def test_one_table_is_filled_while_another_is_read(tmp_path):
