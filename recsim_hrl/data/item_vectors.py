@@ -44,9 +44,8 @@ def item_vectors(
         counts += np.bincount(block["item_index"], minlength=len(counts))
     factors = _unit_rows(_factors(sessions, counts, width - 1, seed))  # (I, width - 1)
     factors = _with_category_means(factors, counts, categories)
-    seen = np.log1p(counts)[:, None]  # (I, 1)
-    seen = (seen - seen.mean()) / (seen.std() or 1.0)
-    return np.concatenate([_unit_scale(factors), _unit_scale(seen)], axis=1).astype(np.float32)
+    seen = standardised(np.log1p(counts))[:, None]  # (I, 1)
+    return np.concatenate([unit_scale(factors), unit_scale(seen)], axis=1).astype(np.float32)
 
 
 def _factors(sessions: Callable[[], Iterable[Block]], counts: np.ndarray, width: int, seed: int) -> np.ndarray:
@@ -61,10 +60,7 @@ def _factors(sessions: Callable[[], Iterable[Block]], counts: np.ndarray, width:
     sizes, turns = np.linalg.eigh((small + small.T) / 2)  # ascending
     largest = slice(-2, -2 - min(width, followed - 1), -1)
     found = last @ turns[:, largest] * np.sqrt(sizes[largest].clip(min=0.0))
-    # A singular vector has no sign of its own; its largest entry is made positive, so that machines agree.
-    ends = np.take_along_axis(found, np.abs(found).argmax(axis=0, keepdims=True), axis=0)
-    found = np.where(ends < 0.0, -found, found)
-    return np.pad(found, ((0, 0), (0, width - found.shape[1])))
+    return np.pad(positive_ends(found), ((0, 0), (0, width - found.shape[1])))
 
 
 def _times_cooccurrence(
@@ -104,6 +100,18 @@ def _unit_rows(block: np.ndarray) -> np.ndarray:
     return block / np.where(lengths > 0.0, lengths, 1.0)
 
 
-def _unit_scale(block: np.ndarray) -> np.ndarray:
+def positive_ends(directions: np.ndarray) -> np.ndarray:
+    """Singular vectors (I, n) with signs on which machines agree: the largest entry of each is positive."""
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0, keepdims=True), axis=0)
+    return np.where(largest < 0.0, -directions, directions)
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """(n,) with mean 0 and standard deviation 1; zeros where all are equal."""
+    centred = values - values.mean()
+    return centred / (centred.std() or 1.0)
+
+
+def unit_scale(block: np.ndarray) -> np.ndarray:
     """``block`` (I, width) times one number, so that its rows have a mean square norm of 1."""
     return block / (np.sqrt((block**2).sum(axis=1).mean()) or 1.0)

@@ -271,6 +271,15 @@ def test_a_missing_file_is_named(tmp_path, name):
     assert f"not all of RetailRocket: ['{name}'] missing" in str(fails(archive(tmp_path / "a.zip", files), tmp_path))
 
 
+def test_a_damaged_member_of_the_archive(tmp_path):
+    whole = archive(tmp_path / "archive.zip", publisher_files(EVENTS * 200))
+    content = bytearray(whole.read_bytes())
+    content[120] ^= 0xFF  # inside the compressed events.csv
+    whole.write_bytes(bytes(content))
+    error = fails(whole, tmp_path)
+    assert error.file == f"{whole}/events.csv"
+
+
 def test_an_older_log_survives_a_failure(tmp_path):
     source = folder(tmp_path / "data", publisher_files())
     log = read_retailrocket(source, tmp_path / "log", ALL)
