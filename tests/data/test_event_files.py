@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.data import event_files
@@ -110,6 +110,7 @@ CELL = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6))
 def test_the_parser_takes_what_a_slow_one_takes(tmp_path_factory, cells):
     def allowed(number, kind, order):
@@ -124,6 +125,7 @@ def test_the_parser_takes_what_a_slow_one_takes(tmp_path_factory, cells):
         assert not allowed(*cells[fails(folder, content.encode()).row - 1])
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**18), 10**18) | CELL)
 def test_signed_numbers(value):
     text = str(value)
@@ -131,6 +133,7 @@ def test_signed_numbers(value):
     assert found.to_pylist() == [int(text) if SIGNED.fullmatch(text) else None]
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(2014, 1, 1), datetime(2014, 12, 31)))
 def test_moments(moment):
     moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000, tzinfo=UTC)

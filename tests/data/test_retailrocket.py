@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
@@ -202,7 +202,7 @@ def test_embeddings_know_training_items_alone(tmp_path):
     np.testing.assert_array_equal(ordered.items.embeddings.numpy(), expected)  # nor how users responded
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5 * 10**6), st.integers(0, 3), st.sampled_from(["view", "addtocart"]), st.just(7)),

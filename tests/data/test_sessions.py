@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.data.blocks import whole_runs
@@ -72,12 +72,14 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(EVENTS, st.integers(0, 4), st.booleans())
 def test_against_a_slow_reference(rows, gap, return_is_click):
     rows = sorted(rows)
     assert collapsed(rows, gap, return_is_click) == slowly_collapsed(rows, gap, return_is_click)
 
 
+@settings(deadline=None)
 @given(EVENTS, st.integers(1, 7))
 def test_users_one_by_one_give_the_same_impressions(rows, size):
     whole = block(sorted(rows))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
@@ -99,7 +99,7 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=25))
 def test_against_a_slow_reader(tmp_path_factory, rows):
     strength = {"pv": 0, "fav": 1, "cart": 1, "buy": 2}
