@@ -11,6 +11,9 @@ from collections.abc import Sequence
 COMMANDS = {
     "generate": "write a log of the synthetic market, whose true users are known",
     "movielens": "turn MovieLens-100k into a log",
+    "retailrocket": "turn RetailRocket's events into a log",
+    "taobao": "turn Taobao UserBehavior into a log",
+    "yoochoose": "turn YooChoose, of the RecSys Challenge 2015, into a log",
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",
     "fit": "fit a simulator to a log",

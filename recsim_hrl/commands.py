@@ -14,11 +14,15 @@ from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.behaviour import BehaviourConfig
+from recsim_hrl.data.event_log import reading_report
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens import MovielensConfig, read_movielens
+from recsim_hrl.data.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.splits import SPLITS, split_by_session, split_by_time
+from recsim_hrl.data.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.data.world_log import write_log
+from recsim_hrl.data.yoochoose import YoochooseConfig, read_yoochoose
 from recsim_hrl.simulator.evaluate import EvaluationConfig, Target, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator
@@ -70,6 +74,48 @@ class Movielens:
 
     def run(self) -> None:
         print(read_movielens(self.source, self.out, self.config).report())
+
+
+@dataclass(frozen=True)
+class Retailrocket:
+    """Turn RetailRocket into a log: a view is a skip, an item put into the cart a click, an order an order."""
+
+    source: Positional[Path]
+    """The publisher's archive, the folder with its four files, or events.csv with the others beside it."""
+    out: Path
+    """Folder of the log; a log that is there is replaced."""
+    config: OmitArgPrefixes[RetailrocketConfig] = field(default_factory=RetailrocketConfig)
+
+    def run(self) -> None:
+        _tell(read_retailrocket(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class Taobao:
+    """Turn Taobao UserBehavior into a log: a view is a skip, cart and favourites a click, a purchase an order."""
+
+    source: Positional[Path]
+    """The publisher's UserBehavior.csv.zip, UserBehavior.csv, or its folder."""
+    out: Path
+    """Folder of the log; a log that is there is replaced."""
+    config: OmitArgPrefixes[TaobaoConfig] = field(default_factory=TaobaoConfig)
+
+    def run(self) -> None:
+        _tell(read_taobao(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class Yoochoose:
+    """Turn YooChoose (RecSys Challenge 2015) into a log: opened is a skip, come back to a click, bought an order."""
+
+    source: Positional[Path]
+    """The folder with yoochoose-clicks.dat and yoochoose-buys.dat, a zip archive of them, or one of the two."""
+    out: Path
+    """Folder of the log; a log that is there is replaced."""
+    config: OmitArgPrefixes[YoochooseConfig] = field(default_factory=YoochooseConfig)
+
+    def run(self) -> None:
+        _tell(read_yoochoose(self.source, self.out, self.config))
 
 
 @dataclass(frozen=True)
@@ -206,6 +252,9 @@ class Inspect:
 _CLASSES = {
     "generate": Generate,
     "movielens": Movielens,
+    "retailrocket": Retailrocket,
+    "taobao": Taobao,
+    "yoochoose": Yoochoose,
     "report": Report,
     "split": SplitLog,
     "fit": Fit,
@@ -220,6 +269,12 @@ def run(command: str, arguments: Sequence[str]) -> None:
     # Small tensors: a second thread only waits, for minutes where another program holds the other core.
     with threadpool_limits(1):
         chosen.run()
+
+
+def _tell(log: InteractionLog) -> None:
+    """Print what a reader of events dropped, and what the log holds."""
+    print(reading_report(log))
+    print(log.report())
 
 
 def _at_least(name: str, value: int, low: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsim_hrl.data import files
+from recsim_hrl.data.blocks import Block, whole_runs
 from recsim_hrl.data.checks import LogCheck, session_spans
 from recsim_hrl.data.items import ItemTable, read_items
 from recsim_hrl.data.report import LogReport, summarise
@@ -16,7 +17,7 @@ from recsim_hrl.data.schema import REQUIRED, LogError, check_columns, column_of,
 from recsim_hrl.data.writer import RESERVED, Form, LogWriter
 from recsim_hrl.types import Catalogue
 
-Batch = dict[str, np.ndarray]
+Batch = Block
 """Columns (rows,) by name, with ``item_index`` beside ``item_id``."""
 
 
@@ -139,18 +140,7 @@ class InteractionLog:
 
     def session_batches(self, rows: int = files.BATCH_ROWS, optional: Sequence[str] | None = None) -> Iterator[Batch]:
         """As ``batches``, but each block holds whole sessions: about ``rows`` rows, more where a session is longer."""
-        pending: list[Batch] = []
-        for batch in self.batches(rows, optional):
-            session = batch["session_id"]
-            starts = np.flatnonzero(session[1:] != session[:-1]) + 1
-            cut = int(starts[-1]) if len(starts) else 0
-            if pending and (cut or pending[-1]["session_id"][-1] != session[0]):
-                yield _joined([*pending, _cut(batch, 0, cut)])
-                pending = []
-            elif cut:
-                yield _cut(batch, 0, cut)
-            pending.append(_cut(batch, cut, len(session)))
-        yield _joined(pending)
+        yield from whole_runs(self.batches(rows, optional), "session_id")
 
     def validate(self) -> None:
         """Read everything once; LogError for the first row that breaks the schema."""
@@ -226,11 +216,3 @@ def _emptied(parts: list[np.ndarray]) -> np.ndarray:
     whole = np.concatenate(parts)
     parts.clear()
     return whole
-
-
-def _cut(batch: Batch, start: int, stop: int) -> Batch:
-    return {name: values[start:stop] for name, values in batch.items()}
-
-
-def _joined(batches: list[Batch]) -> Batch:
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recsim_hrl.data.item_vectors import positive_ends, standardised, unit_scale
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens_files import Ratings, read_ratings
+from recsim_hrl.data.sessions import cut_visits
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP, Catalogue
 
 RESPONSE_OF_STARS = np.array([NO_ITEM, SKIP, SKIP, SKIP, CLICK, ORDER])
@@ -112,13 +114,8 @@ def _sessions(ratings: Ratings, config: MovielensConfig) -> _Sessions:
     order = np.lexsort((ratings.item_ids[ratings.item_index], ratings.seconds, ratings.user_ids))
     users, seconds = ratings.user_ids[order], ratings.seconds[order]
     leaves = (users[1:] != users[:-1]) | (np.diff(seconds) > config.gap_seconds)
-    visits = np.concatenate([[0], np.flatnonzero(leaves) + 1, [len(order)]])  # (visits + 1,) where each starts
-    parts = [
-        start + np.arange(pieces) * length // pieces
-        for start, length in zip(visits[:-1], np.diff(visits), strict=True)
-        for pieces in [max(1, int(length / config.session_length + 0.5))]
-    ]
-    starts = np.concatenate(parts)  # (S,)
+    _, place = cut_visits(np.concatenate([[0], np.cumsum(leaves)]), config.session_length)  # (n,)
+    starts = np.flatnonzero(place == 0)  # (S,)
     lengths = np.diff(np.append(starts, len(order)))  # (S,)
     by_time = np.argsort(seconds[starts], kind="stable")
     starts, lengths = starts[by_time], lengths[by_time]
@@ -148,10 +145,10 @@ def _embeddings(ratings: Ratings, training: np.ndarray, factors: int) -> np.ndar
     rated[users, items] = 1.0
     blocks = (
         ratings.genres / np.sqrt(ratings.genres.sum(axis=1, keepdims=True)),  # (I, G)
-        np.stack([_standardised(years), _standardised(item_bias)], axis=1),  # (I, 2)
+        np.stack([standardised(years), standardised(item_bias)], axis=1),  # (I, 2)
         _item_factors(rated, factors),  # (I, factors)
     )
-    return np.concatenate([_unit_scale(block) for block in blocks], axis=1).astype(np.float32)
+    return np.concatenate([unit_scale(block) for block in blocks], axis=1).astype(np.float32)
 
 
 def _damped_means(values: np.ndarray, groups: np.ndarray, size: int) -> np.ndarray:
@@ -171,18 +168,5 @@ def _item_factors(rated: np.ndarray, factors: int) -> np.ndarray:
     _, sizes, directions = np.linalg.svd(scaled, full_matrices=False)
     chosen = slice(1, factors + 1)
     found = (directions[chosen] * sizes[chosen, None]).T  # (I, factors or fewer)
-    # A singular vector has no sign of its own; its largest entry is made positive, so that machines agree.
-    largest = np.take_along_axis(found, np.abs(found).argmax(axis=0, keepdims=True), axis=0)
-    found = np.where(largest < 0.0, -found, found)
+    found = positive_ends(found)
     return np.pad(found, ((0, 0), (0, factors - found.shape[1])))
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """(n,) with mean 0 and standard deviation 1; zeros where all are equal."""
-    centred = values - values.mean()
-    return centred / (centred.std() or 1.0)
-
-
-def _unit_scale(block: np.ndarray) -> np.ndarray:
-    """``block`` (I, width) times one number, so that its rows have a mean square norm of 1."""
-    return block / (np.sqrt((block**2).sum(axis=1).mean()) or 1.0)

@@ -15,6 +15,8 @@ from recsim_hrl.types import RESPONSES, R
 class LogError(ValueError):
     """A log that breaks the schema; the message names file, column and row, what was found, and the fix.
 
+    ``is_headed`` tells whether the first line of a CSV file is a header.
+
     Attributes:
         file: Path of the offending file, or None.
         column: Name of the offending column, or None.
@@ -22,12 +24,17 @@ class LogError(ValueError):
     """
 
     def __init__(
-        self, message: str, file: str | Path | None = None, column: str | None = None, row: int | None = None
+        self,
+        message: str,
+        file: str | Path | None = None,
+        column: str | None = None,
+        row: int | None = None,
+        is_headed: bool = True,
     ) -> None:
         parts = [str(file) if file else "", f"column {column!r}" if column else "", f"row {row}" if row else ""]
         place = ", ".join(part for part in parts if part)
-        if file and row and str(file).endswith(".csv"):
-            place += f" (line {line_of_row(Path(file), row)})"
+        if file and row and str(file).endswith(".csv") and Path(file).is_file():
+            place += f" (line {line_of_row(Path(file), row if is_headed else row - 1)})"
         super().__init__(f"{place}: {message}" if place else message)
         self.file = str(file) if file else None
         self.column = column
@@ -40,10 +47,13 @@ class Origin:
 
     file: str
     first_row: int = 1
+    is_headed: bool = True
+    """Whether a CSV file begins with a header, which is no row."""
 
     def error(self, message: str, column: str | None = None, at: int | None = None) -> LogError:
         """The error for the row at position ``at`` of the block."""
-        return LogError(message, self.file, column, None if at is None else self.first_row + int(at))
+        row = None if at is None else self.first_row + int(at)
+        return LogError(message, self.file, column, row, self.is_headed)
 
 
 def _any(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,9 @@ import numpy as np
 
 import recsim_hrl  # noqa: F401  registers the environments
 from recsim_hrl.data.log import LogWriter
+from recsim_hrl.data.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
+from tests.data import test_retailrocket, test_taobao, test_yoochoose
 from tests.data.test_movielens import archive, publisher_files
 from tests.docs.pages import Preparation
 
@@ -42,9 +44,47 @@ def _movielens() -> dict[str, Any]:
     return {}
 
 
+def _retailrocket() -> dict[str, Any]:
+    """An ``archive.zip`` in the publisher's format: ten times the visits of the tests, two hours apart."""
+    events = [
+        (milliseconds + shift * 7_200_000, visitor, *event)
+        for shift in range(10)
+        for milliseconds, visitor, *event in test_retailrocket.EVENTS
+    ]
+    test_retailrocket.archive(Path("archive.zip"), test_retailrocket.publisher_files(events))
+    return {}
+
+
+def _event_log() -> dict[str, Any]:
+    """The log of that archive."""
+    _retailrocket()
+    return {"log": read_retailrocket("archive.zip", "logs/retailrocket")}
+
+
+def _taobao() -> dict[str, Any]:
+    """A ``UserBehavior.csv.zip`` of ten times the visits of the tests."""
+    rows = [(*row, seconds + shift * 7_200) for shift in range(10) for *row, seconds in test_taobao.ROWS]
+    test_retailrocket.archive(Path("UserBehavior.csv.zip"), {"UserBehavior.csv": test_taobao.content(rows)})
+    return {}
+
+
+def _yoochoose() -> dict[str, Any]:
+    """A folder ``yoochoose-data`` of ten times the sessions of the tests."""
+    clicks, buys = (
+        "".join(f"{shift}{line}" for shift in range(1, 11) for line in text.splitlines(keepends=True))
+        for text in (test_yoochoose.CLICKS, test_yoochoose.BUYS)
+    )
+    test_retailrocket.folder(Path("yoochoose-data"), test_yoochoose.publisher_files(clicks, buys))
+    return {}
+
+
 PREPARATIONS = {
     "docs/data.md": Preparation(given=_logs),
+    "docs/datasets/events.md": Preparation(given=_event_log),
     "docs/datasets/movielens.md": Preparation(given=_movielens),
+    "docs/datasets/retailrocket.md": Preparation(given=_retailrocket),
+    "docs/datasets/taobao.md": Preparation(given=_taobao),
+    "docs/datasets/yoochoose.md": Preparation(given=_yoochoose),
     "docs/agents/index.md": Preparation(smaller=(("num_envs=64", "num_envs=4"), ("100_000", "200"), ("=1000", "=8"))),
     "docs/agents/sb3.md": Preparation(given=_users, smaller=(("steps=100_000", "steps=64"),)),
     "docs/benchmarks.md": Preparation(smaller=(("sessions=200", "sessions=2"), ("20_000", "640"))),

@@ -1,0 +1,65 @@
+"""Events in order of time become visits, visits become impressions and sessions; functions of arrays alone."""
+
+import numpy as np
+
+from recsim_hrl.data.blocks import Block
+from recsim_hrl.data.checks import session_spans
+from recsim_hrl.types import CLICK, SKIP
+
+
+def collapse(events: Block, gap_milliseconds: int, return_is_click: bool) -> Block:
+    """Each item once a visit, at the time of its first event, with the strongest of its responses.
+
+    Args:
+        events: Columns ``user``, ``milliseconds``, ``item`` and ``response`` (n,) of whole users, in order of user
+            and time.
+        gap_milliseconds: A longer silence ends a visit.
+        return_is_click: Whether an item that is skipped and comes back after another one counts as clicked.
+
+    Returns:
+        Columns (impressions,) in order of user and time: ``visit`` from 0, ``user``, ``item``, ``milliseconds``,
+        ``response``, and ``begins_with_response`` (bool), where no view came before the response.
+    """
+    user, item, response = events["user"], events["item"], events["response"]
+    leaves = (user[1:] != user[:-1]) | (np.diff(events["milliseconds"]) > gap_milliseconds)
+    begins = np.concatenate([[True], leaves])  # (n,)
+    visit = np.cumsum(begins) - 1
+    turns = begins | np.concatenate([[True], item[1:] != item[:-1]])  # (n,) another item than just before
+    order = np.lexsort((item, visit))  # which keeps the order in time of equals
+    same = (visit[order[1:]] == visit[order[:-1]]) & (item[order[1:]] == item[order[:-1]])
+    firsts = np.flatnonzero(np.concatenate([[True], ~same]))  # (impressions,) places in ``order``
+    strongest = np.maximum.reduceat(response[order], firsts)
+    if return_is_click:
+        comes_back = np.add.reduceat(turns[order].astype(np.int64), firsts) > 1
+        strongest = np.where((strongest == SKIP) & comes_back, CLICK, strongest)
+    rows = order[firsts]
+    in_time = np.argsort(rows)
+    rows, strongest = rows[in_time], strongest[in_time]
+    return {
+        "visit": visit[rows],
+        "user": user[rows],
+        "item": item[rows],
+        "milliseconds": events["milliseconds"][rows],
+        "response": strongest,
+        "begins_with_response": response[rows] != SKIP,
+    }
+
+
+def cut_visits(visit: np.ndarray, session_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut each visit of L impressions into round(L / session_length) sessions of equal length, at least one.
+
+    Args:
+        visit: (n,) whole visits, their equal numbers together.
+        session_length: The length that is aimed at.
+
+    Returns:
+        ``session`` from 0 and ``step`` from 0, both (n,).
+    """
+    first, lengths = session_spans(visit)
+    pieces = np.maximum(1, (lengths / session_length + 0.5).astype(np.int64))  # (visits,)
+    place = np.arange(len(visit)) - np.repeat(first, lengths)
+    # Piece p of P begins at place floor(p * L / P).
+    piece = ((place + 1) * np.repeat(pieces, lengths) - 1) // np.repeat(lengths, lengths)
+    session = piece + np.repeat(np.cumsum(pieces) - pieces, lengths)
+    starts, sizes = session_spans(session)
+    return session, np.arange(len(visit)) - np.repeat(starts, sizes)

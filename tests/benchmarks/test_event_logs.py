@@ -1,0 +1,31 @@
+"""The benchmark of event logs: its events are those of a reader, and a size that was measured is kept."""
+
+import pytest
+
+from benchmarks import event_logs
+from benchmarks.aggregate import read_csv
+from benchmarks.event_logs import EventLogsConfig, main, write_events
+from recsim_hrl.data.taobao import TaobaoConfig, read_taobao
+
+
+def test_the_events_are_in_the_publishers_format(tmp_path, monkeypatch):
+    monkeypatch.setattr(event_logs, "_BLOCK", 700)
+    write_events(tmp_path / "UserBehavior.csv", 2_000, seed=1)
+    log = read_taobao(tmp_path, tmp_path / "log", TaobaoConfig())
+    assert log.metadata["reading"]["events"] == 2_000
+    assert 1_000 < log.rows <= 2_000 and log.report().orders > 10
+
+
+def test_a_measured_size_is_kept(tmp_path, capsys):
+    config = EventLogsConfig(tmp_path / "out", tmp_path / "scratch", sizes=(3_000,))
+    main(config)
+    (row,) = read_csv(tmp_path / "out" / "event_logs.csv")
+    assert row[0] == "3000" and float(row[-1]) > 50
+    main(config)
+    assert read_csv(tmp_path / "out" / "event_logs.csv") == [row]
+    assert "rss_mib" in capsys.readouterr().out
+
+
+def test_sizes_that_cannot_be():
+    with pytest.raises(ValueError, match=r"event_logs sizes: got \(\), allowed one or more"):
+        EventLogsConfig(sizes=())
