@@ -11,6 +11,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "generate": "write a log of the synthetic market, whose true users are known",
     "movielens": "turn MovieLens-100k into a log",
+    "import": "turn the log of your own shop into a log and two simulators, or tell first what would become of it",
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",
     "fit": "fit a simulator to a log",
