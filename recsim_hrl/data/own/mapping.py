@@ -121,7 +121,7 @@ class ColumnMapping:
                 if word in seen:
                     raise ValueError(
                         f"mapping {name}: the word {word!r} is given for {seen[word]} and for {name}, allowed once; "
-                        "remove one"
+                        "give the words of both"
                     )
                 seen[word] = name
 
