@@ -2,13 +2,13 @@
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 _DAMPING = 5.0
 """Sessions' worth of doubt that pulls the vector of a rarely shown item towards 0."""
-_DENSE = 4_000_000
-"""Entries of a matrix up to which it is decomposed whole."""
-_NOTHING = 1e-9
+_WHOLE = 1000
+"""Items up to which the decomposition is that of a whole matrix; beyond, it is an iteration."""
+_NOTHING = 1e-6
 """Singular values below this are rounding."""
 
 
@@ -23,22 +23,24 @@ def item_vectors(sessions: np.ndarray, items: np.ndarray, count: int, width: int
     Args:
         sessions: (n,) session of each impression, any integers; of training sessions only.
         items: (n,) index of its item, from 0.
-        count: Items of the catalogue; an item that no session shows has a vector of zeros.
+        count: Items of the catalogue; one that no session shows together with another has a vector of zeros.
         width: Entries of a vector; those beyond what the sessions can tell are 0.
         seed: Starts the iteration for a large catalogue; the result differs in the last digits only.
 
     Returns:
-        (I, D) float32 with a mean square norm of 1 over the items, or zeros where all sessions show the same items.
+        (I, D) float32 with a mean square norm of 1 over the items, or zeros where no session tells items apart.
     """
     rows = np.unique(sessions, return_inverse=True)[1]
-    pairs = np.unique(np.stack([rows, items], axis=1), axis=0)  # (m, 2) an item counts once in a session
-    size = int(rows.max(initial=-1)) + 1
-    by_session = np.bincount(pairs[:, 0], minlength=size)
-    by_item = np.bincount(pairs[:, 1], minlength=count)
+    pairs = np.unique(rows * np.int64(count) + items)  # an item counts once in a session
+    rows, items = np.divmod(pairs, count)
+    several = np.bincount(rows)[rows] > 1
+    rows, items = np.unique(rows[several], return_inverse=True)[1], items[several]
+    by_session = np.bincount(rows)
+    by_item = np.bincount(items, minlength=count)
     session_scale, item_scale = 1.0 / np.sqrt(by_session + _DAMPING), 1.0 / np.sqrt(by_item + _DAMPING)
-    weights = session_scale[pairs[:, 0]] * item_scale[pairs[:, 1]]
-    shows = csr_array((weights, (pairs[:, 0], pairs[:, 1])), shape=(size, count))
-    found = _directions(shows, by_session * session_scale, by_item * item_scale / max(len(pairs), 1), width, seed)
+    weights = session_scale[rows] * item_scale[items]
+    shows = csr_array((weights, (rows, items)), shape=(len(by_session), count))
+    found = _directions(shows, by_session * session_scale, by_item * item_scale / max(len(rows), 1), width, seed)
     largest = np.take_along_axis(found, np.abs(found).argmax(axis=0, keepdims=True), axis=0)
     found = np.where(largest < 0.0, -found, found)  # a singular vector has no sign of its own
     found = np.pad(found, ((0, 0), (0, width - found.shape[1])))
@@ -48,20 +50,28 @@ def item_vectors(sessions: np.ndarray, items: np.ndarray, count: int, width: int
 
 def _directions(shows: csr_array, left: np.ndarray, right: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     """(I, wanted or fewer) right singular vectors of ``shows - outer(left, right)`` (S, I) times their singular values,
-    largest first."""
-    smaller = min(shows.shape)
-    if smaller <= wanted or shows.shape[0] * shows.shape[1] <= _DENSE:
-        _, sizes, directions = np.linalg.svd(shows.toarray() - np.outer(left, right), full_matrices=False)
-    else:
-        turned = shows.T.tocsr()
-        difference = LinearOperator(
-            shows.shape,
-            matvec=lambda vector: shows @ vector.ravel() - left * (right @ vector.ravel()),
-            rmatvec=lambda vector: turned @ vector.ravel() - right * (left @ vector.ravel()),
-            dtype=np.float64,
+    largest first.
+
+    By way of the eigenvectors of its square (I, I), so that nothing as long as there are sessions has to be kept.
+    """
+    count, turned = shows.shape[1], shows.T.tocsr()
+    pulled, length = turned @ left, left @ left
+
+    def square(vectors: np.ndarray) -> np.ndarray:
+        """The square of the matrix times ``vectors`` (I, ...)."""
+        along = right @ vectors
+        back = pulled @ vectors
+        return (
+            turned @ (shows @ vectors)
+            - np.multiply.outer(pulled, along)
+            + np.multiply.outer(right, length * along - back)
         )
-        start = np.random.default_rng(seed).standard_normal(smaller)
-        _, sizes, directions = svds(difference, k=wanted, v0=start, return_singular_vectors="vh")
-        order = np.argsort(-sizes)
-        sizes, directions = sizes[order], directions[order]
-    return (directions[:wanted] * np.where(sizes > _NOTHING, sizes, 0.0)[:wanted, None]).T
+
+    if count <= max(_WHOLE, wanted):
+        values, vectors = np.linalg.eigh(square(np.eye(count)))
+    else:
+        operator = LinearOperator((count, count), matvec=square, dtype=np.float64)
+        values, vectors = eigsh(operator, k=wanted, v0=np.random.default_rng(seed).standard_normal(count))
+    order = np.argsort(-values)[:wanted]
+    sizes = np.sqrt(np.maximum(values[order], 0.0))
+    return vectors[:, order] * np.where(sizes > _NOTHING, sizes, 0.0)

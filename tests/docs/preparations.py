@@ -1,5 +1,9 @@
 """What single pages need before their code can run, and budgets that a test has no time for."""
 
+import contextlib
+import io
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +11,11 @@ import gymnasium as gym
 import numpy as np
 
 import recsim_hrl  # noqa: F401  registers the environments
+from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.simulator.store import random_simulator
 from tests.data.test_movielens import archive, publisher_files
-from tests.docs.pages import Preparation
+from tests.docs.pages import ROOT, Preparation
 
 
 def _logs() -> dict[str, Any]:
@@ -42,8 +47,28 @@ def _movielens() -> dict[str, Any]:
     return {}
 
 
+def fenced(page: str, kind: str) -> str:
+    """The first block of a kind on the page with this name."""
+    return re.search(rf"^```{kind}\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)[1]
+
+
+def _own_shop() -> dict[str, Any]:
+    """``events.csv`` as the page prints it, and what its commands make of it, with a smaller fit."""
+    Path("events.csv").write_text(fenced("docs/own_log.md", "csv"), encoding="utf-8")
+    text = (ROOT / "docs/own_log.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^recsim-hrl import .*", text, re.M)]
+    smaller = ["--passes", "1", "--kinds", "2", "--hidden", "4", "--processes", "1"]
+    printed = []
+    for words in commands:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main([*words, *smaller]) == 0
+        printed.append(out.getvalue())
+    return {"printed_by_commands": printed}
+
+
 PREPARATIONS = {
     "docs/data.md": Preparation(given=_logs),
+    "docs/own_log.md": Preparation(given=_own_shop),
     "docs/datasets/movielens.md": Preparation(given=_movielens),
     "docs/agents/index.md": Preparation(smaller=(("num_envs=64", "num_envs=4"), ("100_000", "200"), ("=1000", "=8"))),
     "docs/agents/sb3.md": Preparation(given=_users, smaller=(("steps=100_000", "steps=64"),)),

@@ -258,8 +258,8 @@ class _Rises:
 def _words_for_vectors(items: ShopItems, mapping: ColumnMapping, cleaning: CleaningConfig) -> str:
     if items.embeddings is None:
         return (
-            f"made, {cleaning.width} wide, from sessions before the split: what is shown together, and damped rates of "
-            "clicks and orders"
+            f"made from sessions before the split, {cleaning.width} wide: what they show together, rates of clicks and "
+            "orders"
         )
     named = [f"embedding {mapping.embedding!r}"] if mapping.embedding else []
     named += [f"features {', '.join(map(repr, mapping.feature_names))}"] if mapping.feature_names else []

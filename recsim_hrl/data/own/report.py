@@ -72,8 +72,9 @@ class ImportReport:
         for column in self.columns:
             lines.append(f"  {column.role:{width}}  {column.column!r:{wide}}  {column.reading}")
             if column.examples and column.role != "response":
-                lines[-1] += f"; such as {', '.join(column.examples)}"
-        lines.append(f"  {'time':{width}}  {'':{wide}}  {moment_of(self.seconds[0])} to {moment_of(self.seconds[1])}")
+                lines[-1] += f"; such as {', '.join(column.examples[: 1 if column.role == 'time' else None])}"
+        span = f"{moment_of(self.seconds[0])} to {moment_of(self.seconds[1])}"
+        lines.append(f"  {'time span':{width}}  {'':{wide}}  {span}")
         lines.append(f"  {'item vectors':{width}}  {'':{wide}}  {self.vectors}")
         if self.unused:
             lines.append(f"  {'not used':{width}}  {', '.join(map(repr, self.unused))}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 PARTS = 64
-_IN_MEMORY = 256 << 20
+_IN_MEMORY = 64 << 20
 """Bytes of one spill, all parts together, above which parts move to temporary files without a name."""
 
 
