@@ -56,7 +56,7 @@ def _own_shop() -> dict[str, Any]:
     """``events.csv`` as the page prints it, and what its commands make of it, with a smaller fit."""
     Path("events.csv").write_text(fenced("docs/own_log.md", "csv"), encoding="utf-8")
     text = (ROOT / "docs/own_log.md").read_text(encoding="utf-8")
-    commands = [shlex.split(line)[1:] for line in re.findall(r"^recsim-hrl import .*", text, re.M)]
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^recsim-hrl import events.csv .*", text, re.M)]
     smaller = ["--passes", "1", "--kinds", "2", "--hidden", "4", "--processes", "1"]
     printed = []
     for words in commands:

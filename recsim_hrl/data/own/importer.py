@@ -162,7 +162,7 @@ def _tables(plan: Plan) -> Iterator[tuple[str, Any]]:
 
 def _metadata(plan: Plan) -> dict[str, Any]:
     mapping = asdict(plan.mapping)
-    mapping["items"] = plan.mapping.items and plan.mapping.items.name
+    mapping["items"] = Path(plan.mapping.items).name if plan.mapping.items is not None else None
     return {
         "name": Path(plan.report.source).stem,
         "source": plan.report.source,

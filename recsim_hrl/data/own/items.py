@@ -87,7 +87,14 @@ def read_item_file(mapping: ColumnMapping) -> ShopItems:
         reading.add(block, origin)
     if not len(reading.names):
         raise LogError("the item table holds no items, allowed one or more; add the items", path)
-    return reading.known()
+    items = reading.known()
+    if items.embeddings is not None and len(items.names) > 1 and not np.ptp(items.embeddings, axis=0).any():
+        raise LogError(
+            "all items have the same vector, allowed vectors that tell them apart; name other columns for embedding or "
+            "features, or none to have vectors made",
+            path,
+        )
+    return items
 
 
 class _ItemFile:

@@ -148,7 +148,8 @@ class CleaningConfig:
     latest: str = "2100-01-01"
     """Rows from this day on are dropped."""
     duplicates: Literal["drop", "keep"] = "drop"
-    """A row that equals an earlier one of the same user in everything that was read."""
+    """A row that equals an earlier one of the same user in session, item, time, response, slate, position and
+    propensity, as far as these were read."""
     gap_seconds: float = 1800.0
     """Without a session column: a user who does nothing for longer than this has left."""
     orphans: Literal["drop", "impression"] = "drop"

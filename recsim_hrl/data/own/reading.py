@@ -117,7 +117,9 @@ class LogReader:
         return f"{file}row {row - self.first_rows[at] + 1}"
 
     def describe(self, records: np.ndarray) -> Iterator[str]:
-        """One line for each record."""
+        """One line for each record, of the first few."""
+        if not len(records):
+            return
         users, items = self.users.originals(), self.item_names.originals()
         for record in records[:EXAMPLES]:
             yield (

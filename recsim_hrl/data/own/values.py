@@ -17,6 +17,9 @@ _TRUE, _FALSE = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 _UNITS = (("seconds", 1.0, 1e11), ("milliseconds", 1e3, 1e14), ("microseconds", 1e6, 1e17))
 """Unit, how many make a second, and the number from which it would be a later unit: in seconds the year 5138."""
 
+_SAMPLE = 1000
+"""Rows from which the form of the time is told."""
+
 
 @dataclass(frozen=True)
 class Values:
@@ -94,7 +97,7 @@ def is_number(word: str) -> bool:
 
 @dataclass(frozen=True)
 class TimeForm:
-    """How a column writes the time, found in its first block and then held to."""
+    """How a column writes the time, found in its first rows and then held to."""
 
     words: str
     """For a reader."""
@@ -106,18 +109,20 @@ class TimeForm:
         """The form of a column that begins with ``values``, which as text are ``text``."""
         if _is_moment(values.type):
             return cls(f"timestamps ({values.type})", None)
-        first = next((one for one in text.to_pylist() if one is not None), "")
-        try:
-            size = abs(float(first))
-        except ValueError:
+        sample = text[:_SAMPLE].drop_null()
+        numbers = read_numbers(sample)
+        sizes = np.abs(numbers.found[~numbers.bad])
+        if 2 * len(sizes) <= len(sample):
             return cls("ISO 8601 text, without a zone as UTC", None)
+        # The median, so that a default value such as 0 in the first row does not decide.
+        size = np.median(sizes)
         name, per_second = next(((name, many) for name, many, end in _UNITS if size < end), ("nanoseconds", 1e9))
         return cls(f"{name} since 1970", per_second)
 
     def read(self, values: pa.Array, text: pa.Array) -> Values:
         """Seconds since 1970 as float64."""
         if self.per_second is not None:
-            read = read_numbers(text, f"a number of {self.words}, as in the first row")
+            read = read_numbers(text, f"a number of {self.words}, as in the first rows")
             return Values(read.found / self.per_second, read.bad, read.allowed)
         if _is_moment(values.type):
             moments = values.cast(pa.timestamp("us"), safe=False)

@@ -33,7 +33,7 @@ BAD_ROWS = {
     "no user": (f",a,{NOON},view,1", "uid", "got an empty value, allowed a name or a number; correct it"),
     "nan": (f"NaN,a,{NOON},view,1", "uid", "got an empty value"),
     "no item": (f"1,,{NOON},view,1", "sku", "got an empty value"),
-    "no time": ("1,a,,view,1", "ts", "got an empty value, allowed a number of seconds since 1970, as in the first row"),
+    "no time": ("1,a,,view,1", "ts", "got an empty value, allowed a number of seconds since 1970, as in the first"),
     "another time": ("1,a,2024-05-01,view,1", "ts", "got '2024-05-01', allowed a number of seconds"),
     "unknown response": (f"1,a,{NOON},share,1", "event", "got 'share', allowed 'view', 'impression', 'click'"),
     "no response": (f"1,a,{NOON},,1", "event", "got an empty value, allowed 'view'"),
@@ -120,6 +120,7 @@ ITEM_TABLES = {
     "empty": ("sku,e", ["a,1", ",1"], {}, "column 'sku', row 2 (line 3): got an empty value"),
     "no number": ("sku,e", ["a,1", "b,red"], {}, "column 'e', row 2 (line 3): got 'red', allowed a finite number"),
     "nan": ("sku,e", ["a,nan"], {}, "column 'e', row 1 (line 2): got None, allowed a finite number"),
+    "all alike": ("sku,e", ["a,5", "b,5"], {}, "all items have the same vector, allowed vectors that tell them apart"),
     "no rows": ("sku,e", [], {}, "the item table holds no items"),
 }
 

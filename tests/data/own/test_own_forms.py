@@ -130,6 +130,13 @@ def test_times_in_text(tmp_path, written, words):
     assert report.columns[2].reading == words
 
 
+def test_a_default_in_the_first_row_does_not_decide_the_unit(tmp_path):
+    rows = ["1,2,0,view", *(f"1,2,{NOON + place}000,view" for place in range(3))]
+    log, report = import_log(write_csv(tmp_path / "shop.csv", "uid,sku,ts,event", *rows), tmp_path / "log", IMPRESSIONS)
+    assert rows_of(log, "timestamp") == [(NOON,), (NOON + 1,), (NOON + 2,)]
+    assert report.finding("implausible_times").examples == ["row 1: time '0'"]
+
+
 @pytest.mark.parametrize(
     "times",
     [
