@@ -30,6 +30,7 @@ From nothing to an evaluated simulator (about twenty minutes):
   recsim-hrl evaluate my-simulator --log halves/test --out validity
 
 Then gymnasium.make("RecSession-v0", simulator="my-simulator").
+From the log of your own shop it is one command: recsim-hrl import --help.
 `recsim-hrl COMMAND --help` explains a command."""
 
 

@@ -47,14 +47,14 @@ def _movielens() -> dict[str, Any]:
     return {}
 
 
-def fenced(page: str, kind: str) -> str:
-    """The first block of a kind on the page with this name."""
-    return re.search(rf"^```{kind}\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)[1]
+def texts(page: str) -> list[str]:
+    """The ```` ```text ```` blocks of the page with this name."""
+    return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
 
 
 def _own_shop() -> dict[str, Any]:
     """``events.csv`` as the page prints it, and what its commands make of it, with a smaller fit."""
-    Path("events.csv").write_text(fenced("docs/own_log.md", "csv"), encoding="utf-8")
+    Path("events.csv").write_text(texts("docs/own_log.md")[0], encoding="utf-8")
     text = (ROOT / "docs/own_log.md").read_text(encoding="utf-8")
     commands = [shlex.split(line)[1:] for line in re.findall(r"^recsim-hrl import events.csv .*", text, re.M)]
     smaller = ["--passes", "1", "--kinds", "2", "--hidden", "4", "--processes", "1"]

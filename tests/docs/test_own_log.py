@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.docs.preparations import fenced
+from tests.docs.preparations import texts
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def names(ran):
 
 
 def test_the_dry_run_prints_what_the_page_shows(names):
-    assert names["printed_by_commands"][0] == fenced("docs/own_log.md", "text")
+    assert names["printed_by_commands"][0] == texts("docs/own_log.md")[1]
 
 
 def test_the_import_prints_the_same_and_then_the_line_of_the_page(names):

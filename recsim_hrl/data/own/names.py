@@ -1,5 +1,7 @@
 """Names of users, items and categories, which a log has as integers: found once, numbered in order of appearance."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -44,7 +46,7 @@ class Names:
         return pa.table({"id": pa.array(self.ids()), "name": pa.array(self.originals(), pa.string())})
 
     @staticmethod
-    def _encode(text: pa.Array, code_of) -> np.ndarray:
+    def _encode(text: pa.Array, code_of: Callable[[str], int]) -> np.ndarray:
         encoded = text.dictionary_encode()
         codes = np.array([code_of(name) for name in encoded.dictionary.to_pylist()], dtype=np.int64)
         return codes[encoded.indices.to_numpy(zero_copy_only=False)]

@@ -35,7 +35,7 @@ def as_text(values: pa.Array, column: str, origin: Origin) -> pa.Array:
     """The values as text without spaces around it, null where empty; whole numbers without a decimal point.
 
     Raises:
-        LogError: the column holds lists or other things that have no short text.
+        LogError: the column holds lists or other things that have no short text, or text that is not UTF-8.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -45,9 +45,14 @@ def as_text(values: pa.Array, column: str, origin: Origin) -> pa.Array:
         numbers = pc.if_else(whole, values, None).cast(pa.int64())
         values = pc.if_else(pc.is_valid(numbers), numbers.cast(pa.string()), values.cast(pa.string()))
     try:
-        text = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        text = values.cast(pa.string())
     except (pa.ArrowException, TypeError):
         raise origin.error(f"got type {values.type}, allowed text or numbers; convert the column", column) from None
+    try:
+        text.validate(full=True)
+    except pa.ArrowException:
+        raise origin.error("some of the text is not UTF-8; write the file again as UTF-8", column) from None
+    text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.is_in(pc.utf8_lower(text), pa.array(_EMPTY)), None, text)
 
 

@@ -102,6 +102,9 @@ def test_damaged_parquet(tmp_path):
     assert "truncated, damaged or of another kind" in str(refused(tmp_path, source))
     pq.write_table(pa.table(columns | {"sku": [["a"], ["b"]]}), source)
     assert "column 'sku': got type list" in str(refused(tmp_path, source))
+    latin = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", "é".encode("latin-1")]).buffers())
+    pq.write_table(pa.table(columns | {"sku": latin}), source)
+    assert "column 'sku': some of the text is not UTF-8" in str(refused(tmp_path, source))
 
 
 def test_nothing_left_tells_why(tmp_path):
