@@ -27,7 +27,7 @@ from recsim_hrl.simulator.evaluate import EvaluationConfig, Target, evaluate_sim
 from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator
 from recsim_hrl.simulator.folder import simulator_folder
-from recsim_hrl.simulator.store import Simulator, load_simulator
+from recsim_hrl.simulator.store import Simulator, check_place, load_simulator
 from recsim_hrl.simulator.validity_report import VALIDITY_JSON, write_validity
 
 Split = Literal["train", "test"]
@@ -115,6 +115,8 @@ class ImportLog:
                 "out: got none, allowed a folder for the simulators; give --out, or --dry-run to look first"
             )
         logs = self.out.with_name(f"{self.out.name}-log")
+        for side in SPLITS if self.fit else ():
+            check_place(self.out / side)
         log, report = import_log(self.source, logs / "all", self.mapping, self.cleaning, must_split=self.fit)
         print(report)
         if not self.fit:

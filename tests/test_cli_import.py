@@ -93,6 +93,16 @@ def test_what_goes_wrong_is_one_line(shop, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_places_that_are_taken_are_refused_before_the_work(shop, tmp_path, capsys):
+    for place, message in (("x/test", "is not a simulator folder"), ("x-log/all", "is not a log")):
+        note = tmp_path / place / "note.txt"
+        note.parent.mkdir(parents=True)
+        note.write_text("words")
+        assert message in fails(capsys, "import", shop.with_name("none.csv"), "--out", tmp_path / "x", *COLUMNS)
+        note.unlink()
+        note.parent.rmdir()
+
+
 def test_a_mapping_that_contradicts_itself(shop, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["import", str(shop), "--dry-run", *COLUMNS, "--session", "uid"])

@@ -208,6 +208,16 @@ def _broken_row(path: Path, error: Exception) -> LogError:
     return LogError(f"not readable as CSV ({error}); write it again", path)
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise LogError where a folder or file at ``path`` is not a log, so that replacing it could destroy it."""
+    if path.is_dir():
+        if any(path.iterdir()) and not (path / METADATA).exists():
+            raise LogError("the folder exists and is not a log; choose another path or empty it first", path)
+        read_metadata(path)
+    elif path.exists():
+        raise LogError("a file is in the way, allowed a new folder or a log to replace; choose another path", path)
+
+
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside ``path`` that takes its place when the block ends well and vanishes otherwise.
@@ -216,12 +226,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         LogError: ``path`` exists and is neither empty nor a log, so replacing it could destroy foreign files.
     """
     path = path.resolve()
-    if path.is_dir():
-        if any(path.iterdir()) and not (path / METADATA).exists():
-            raise LogError("the folder exists and is not a log; choose another path or empty it first", path)
-        read_metadata(path)
-    elif path.exists():
-        raise LogError("a file is in the way, allowed a new folder or a log to replace; choose another path", path)
+    check_replaceable(path)
     token = secrets.token_hex(4)
     staging = path.with_name(f".{path.name}.partial-{token}")
     previous = path.with_name(f".{path.name}.previous-{token}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recsim_hrl.data import files
 from recsim_hrl.data.checks import session_spans
 from recsim_hrl.data.item_vectors import item_vectors
 from recsim_hrl.data.log import InteractionLog
@@ -66,6 +67,7 @@ def import_log(
         LogError: as ``dry_run``, or ``path`` is in use; nothing is left at ``path`` then.
     """
     cleaning = cleaning or CleaningConfig()
+    files.check_replaceable(Path(path))  # now, and not after the work
     with Plan(source, mapping, cleaning) as plan:
         if must_split and plan.report.finding("small_halves"):
             raise LogError(
