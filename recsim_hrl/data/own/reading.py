@@ -226,10 +226,10 @@ class LogReader:
     ) -> None:
         """Drop rows for a reason that is suspicious too."""
         hit = np.flatnonzero(selection.drop(kind, odd))
-        examples = (f"{self.place_in_reading(at)}: {role} {text[role][int(at)].as_py()!r}" for at in hit)
+        examples = (f"{self._place_in_block(at)}: {role} {text[role][int(at)].as_py()!r}" for at in hit)
         self.ledger.suspect(kind, len(hit), examples)
 
-    def place_in_reading(self, at: int) -> str:
+    def _place_in_block(self, at: int) -> str:
         """Where the row at position ``at`` of the present block stands."""
         return self.place(self.rows + 1 + int(at))
 
