@@ -14,6 +14,7 @@ COMMANDS = {
     "retailrocket": "turn RetailRocket's events into a log",
     "taobao": "turn Taobao UserBehavior into a log",
     "yoochoose": "turn YooChoose, of the RecSys Challenge 2015, into a log",
+    "import": "turn the log of your own shop into a log and two simulators, or tell first what would become of it",
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",
     "fit": "fit a simulator to a log",
@@ -32,6 +33,7 @@ From nothing to an evaluated simulator (about twenty minutes):
   recsim-hrl evaluate my-simulator --log halves/test --out validity
 
 Then gymnasium.make("RecSession-v0", simulator="my-simulator").
+From the log of your own shop it is one command: recsim-hrl import --help.
 `recsim-hrl COMMAND --help` explains a command."""
 
 

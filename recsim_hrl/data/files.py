@@ -57,9 +57,9 @@ def _shards(folder: Path, items: Path | None) -> tuple[Path, ...]:
     single = [folder / f"interactions{suffix}" for suffix in _SUFFIXES if (folder / f"interactions{suffix}").exists()]
     if not inner.is_dir():
         given = items and items.resolve()
-        shards = tuple(path for path in _tables(folder) if path.stem != "items" and path.resolve() != given)
+        shards = tuple(path for path in tables(folder) if path.stem != "items" and path.resolve() != given)
         return (_one_of(folder, "interactions"),) if single or not shards else shards
-    shards = _tables(inner)
+    shards = tables(inner)
     if not shards:
         raise LogError("the folder holds no .parquet and no .csv file; put the shards of the log there", inner)
     if single:
@@ -67,7 +67,7 @@ def _shards(folder: Path, items: Path | None) -> tuple[Path, ...]:
     return shards
 
 
-def _tables(folder: Path) -> tuple[Path, ...]:
+def tables(folder: Path) -> tuple[Path, ...]:
     """The tables in ``folder``, hidden files left out; part-2 comes before part-10."""
     found = (path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name[0] not in "._")
     return tuple(sorted(found, key=_counting))

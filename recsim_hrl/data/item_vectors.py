@@ -17,6 +17,8 @@ _SPARE = 10
 """Directions that are followed beyond those that are kept, so that the last of these is found as well."""
 _PASSES = 6
 """Times that the sessions are read to turn random directions into the largest ones."""
+_ROUNDING = 1e-5
+"""Squared singular values, which are 1 at most, that may be rounding alone."""
 
 
 def item_vectors(
@@ -24,9 +26,10 @@ def item_vectors(
 ) -> np.ndarray:
     """Embed items by a truncated singular value decomposition of the sessions' items, in bounded memory.
 
-    The right singular vectors of the matrix of sessions and items are the eigenvectors of the items' co-occurrence
-    within sessions. They are found by subspace iteration (Halko, Martinsson and Tropp, *Finding Structure with
-    Randomness*, 2011), which reads the sessions a few times and keeps ``width + 11`` numbers an item.
+    What is decomposed is the difference to sessions that show items at random, each as often as it is shown, with rows
+    and columns divided by the root of their counts (correspondence analysis, with damped counts). The largest
+    directions are found by subspace iteration (Halko, Martinsson and Tropp, *Finding Structure with Randomness*,
+    2011), which reads the sessions a few times and keeps ``width + 9`` numbers an item.
 
     Args:
         sessions: Begins a pass through the training sessions, always in the same order: blocks of whole sessions
@@ -39,50 +42,57 @@ def item_vectors(
         (I, width) float32; factors and the scalar have a mean square norm of 1 each. An item without training
         impressions has the mean factors of its category, zeros where its category has no training impressions.
     """
-    counts = np.zeros(len(categories), dtype=np.int64)
+    counts, together = np.zeros((2, len(categories)), dtype=np.int64)
     for block in sessions():
         counts += np.bincount(block["item_index"], minlength=len(counts))
-    factors = _unit_rows(_factors(sessions, counts, width - 1, seed))  # (I, width - 1)
+        together += np.bincount(_shown_together(block)[0], minlength=len(counts))
+    factors = _unit_rows(_factors(sessions, together, width - 1, seed))  # (I, width - 1)
     factors = _with_category_means(factors, counts, categories)
     seen = standardised(np.log1p(counts))[:, None]  # (I, 1)
     return np.concatenate([unit_scale(factors), unit_scale(seen)], axis=1).astype(np.float32)
 
 
-def _factors(sessions: Callable[[], Iterable[Block]], counts: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """(I, width) singular vectors times singular values, without the first, which is how often an item was seen."""
-    followed = min(len(counts), width + 1 + _SPARE)
-    directions = np.random.default_rng(seed).standard_normal((len(counts), followed), dtype=np.float32)
+def _shown_together(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """Items (n,) of the sessions of more than one, and the lengths (S,) of these; one item alone says nothing."""
+    _, lengths = session_spans(block["session"])
+    return block["item_index"][np.repeat(lengths > 1, lengths)], lengths[lengths > 1]
+
+
+def _factors(sessions: Callable[[], Iterable[Block]], together: np.ndarray, width: int, seed: int) -> np.ndarray:
+    """(I, width) singular vectors times singular values, the largest first."""
+    followed = min(len(together), width + _SPARE)
+    directions = np.random.default_rng(seed).standard_normal((len(together), followed), dtype=np.float32)
     for _ in range(_PASSES):
-        directions = np.linalg.qr(directions)[0]  # (I, followed)
-        product = _times_cooccurrence(sessions, counts, directions)
-        last, directions = directions, product
-    small = last.T.astype(np.float64) @ product  # (followed, followed)
+        last = np.linalg.qr(directions)[0]  # (I, followed)
+        directions = _times_square(sessions, together, last)
+    small = last.T.astype(np.float64) @ directions  # (followed, followed)
     sizes, turns = np.linalg.eigh((small + small.T) / 2)  # ascending
-    largest = slice(-2, -2 - min(width, followed - 1), -1)
-    found = last @ turns[:, largest] * np.sqrt(sizes[largest].clip(min=0.0))
+    largest = slice(-1, -1 - min(width, followed), -1)
+    sizes = np.where(sizes > _ROUNDING, sizes, 0.0)[largest]
+    found = last @ turns[:, largest] * np.sqrt(sizes)
     return np.pad(positive_ends(found), ((0, 0), (0, width - found.shape[1])))
 
 
-def _times_cooccurrence(
-    sessions: Callable[[], Iterable[Block]], counts: np.ndarray, directions: np.ndarray
-) -> np.ndarray:
-    """(I, n) the items' scaled co-occurrence times ``directions`` (I, n), in one pass.
+def _times_square(sessions: Callable[[], Iterable[Block]], together: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(I, n) the square (I, I) of the matrix that is decomposed times ``directions`` (I, n), in one pass.
 
-    Sessions and items are divided by the root of their size; sessions of one item say nothing and are left out.
+    The matrix is A - l c, where A (S, I) holds 1 / sqrt(own counts) for each item of a session, and l (S,) and c (I,)
+    what chance would put there.
     """
-    by_item = (1.0 / np.sqrt(counts + _DAMPING)).astype(np.float32)[:, None]  # (I, 1)
-    scaled = directions * by_item
-    product = np.zeros_like(directions)
+    by_item = 1.0 / np.sqrt(together + _DAMPING)  # (I,)
+    chance = together * by_item / max(together.sum(), 1)  # (I,) c
+    scaled, along = (directions * by_item[:, None]).astype(np.float32), chance @ directions  # (I, n), (n,)
+    product, back = np.zeros_like(directions), np.zeros(directions.shape[1])
     for block in sessions():
-        first, lengths = session_spans(block["session"])
-        of_many = np.repeat(lengths > 1, lengths)
-        lengths = lengths[lengths > 1]
+        items, lengths = _shown_together(block)
+        by_session = 1.0 / np.sqrt(lengths + _DAMPING)  # (S,)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        items = block["item_index"][of_many]
-        by_session = np.repeat(1.0 / np.sqrt(lengths + _DAMPING), lengths).astype(np.float32)
-        matrix = csr_array((by_session, items, offsets), shape=(len(lengths), len(counts)))
-        product += matrix.T @ (matrix @ scaled)
-    return product * by_item
+        values = np.repeat(by_session, lengths).astype(np.float32)
+        matrix = csr_array((values, items, offsets), shape=(len(lengths), len(together)))
+        sums = matrix @ scaled - np.outer(lengths * by_session, along).astype(np.float32)  # (S, n)
+        product += matrix.T @ sums
+        back += (lengths * by_session) @ sums
+    return (product * by_item[:, None] - np.outer(chance, back)).astype(np.float32)
 
 
 def _with_category_means(factors: np.ndarray, counts: np.ndarray, categories: np.ndarray) -> np.ndarray:
@@ -95,9 +105,9 @@ def _with_category_means(factors: np.ndarray, counts: np.ndarray, categories: np
 
 
 def _unit_rows(block: np.ndarray) -> np.ndarray:
-    """``block`` (I, width) with rows of length 1; rows of zeros stay."""
+    """``block`` (I, width) with rows of length 1, or of zeros where there is nothing but rounding."""
     lengths = np.sqrt((block**2).sum(axis=1, keepdims=True))
-    return block / np.where(lengths > 0.0, lengths, 1.0)
+    return block / np.where(lengths > _ROUNDING, lengths, np.inf)
 
 
 def positive_ends(directions: np.ndarray) -> np.ndarray:
@@ -107,9 +117,10 @@ def positive_ends(directions: np.ndarray) -> np.ndarray:
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
-    """(n,) with mean 0 and standard deviation 1; zeros where all are equal."""
+    """(n,) with mean 0 and standard deviation 1; zeros where all are equal but for rounding."""
     centred = values - values.mean()
-    return centred / (centred.std() or 1.0)
+    spread = centred.std()
+    return centred / spread if spread > 1e-12 else np.zeros_like(centred)
 
 
 def unit_scale(block: np.ndarray) -> np.ndarray:

@@ -37,16 +37,21 @@ def split_by_time(
     if boundary is None:
         _check_fraction(fraction)
         batches = log.session_batches(optional=("timestamp",))
-        starts = np.sort(np.concatenate([_start_seconds(batch) for batch in batches]))
-        # The next larger start where sessions tie at the first one, so that train is not left empty.
-        later = starts[min(max(1, round(fraction * len(starts))), len(starts) - 1) :]
-        boundary = float(next((start for start in later if start > starts[0]), starts[0]))
+        boundary = boundary_of(np.concatenate([_start_seconds(batch) for batch in batches]), fraction)
 
     def in_train(batch: Batch) -> np.ndarray:
         _, lengths = session_spans(batch["session_id"])
         return np.repeat(_start_seconds(batch) < boundary, lengths)
 
     return _write(log, Path(path), in_train, {"by": "time", "boundary": boundary})
+
+
+def boundary_of(start_seconds: np.ndarray, fraction: float = 0.5) -> float:
+    """The moment that ``split_by_time`` finds for sessions with these starts (S,), one or more, in any order."""
+    starts = np.sort(start_seconds)
+    # The next larger start where sessions tie at the first one, so that train is not left empty.
+    later = starts[min(max(1, round(fraction * len(starts))), len(starts) - 1) :]
+    return float(next((start for start in later if start > starts[0]), starts[0]))
 
 
 def split_by_session(

@@ -111,6 +111,17 @@ class LogWriter:
         if self._pending_rows >= files.BATCH_ROWS:
             self._flush()
 
+    def attach(self, name: str, table: pa.Table) -> None:
+        """Keep a table that is no part of the log in its folder, such as ``ids/users.parquet``; copies lose it."""
+        path = self._folder / name
+        if path.parent in (self._folder, self._folder / "interactions") or path.suffix != ".parquet":
+            raise LogError(
+                f"attach: got {name!r}, allowed a .parquet file in a folder of its own, as ids/users.parquet; rename",
+                self.path,
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, **_PARQUET)
+
     def _with_item_ids(self, arrays: dict[str, Any], origin: Origin) -> dict[str, Any]:
         if "item_index" not in arrays:
             return arrays

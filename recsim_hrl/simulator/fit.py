@@ -22,7 +22,7 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.gradients import Gradients, session_loss
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, item_counts
-from recsim_hrl.simulator.store import Simulator, save_simulator
+from recsim_hrl.simulator.store import Simulator, check_place, save_simulator
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import Catalogue
 
@@ -271,6 +271,7 @@ def fit_simulator(
 ) -> Simulator:
     """Fit a simulator to ``log`` and write it to the folder ``path``; 1 or 2 processes find the same."""
     config, path = config or FitConfig(), Path(path)
+    check_place(path)  # now, and not after the work
     sequences = load_sequences(log)
     catalogue = log.items
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,10 +63,7 @@ class Simulator:
 def save_simulator(simulator: Simulator, path: str | Path) -> Path:
     """Write ``simulator`` as the folder ``path``, replacing a simulator that is already there."""
     path = Path(path)
-    if path.exists() and not (path / ABOUT_FILE).is_file():
-        raise SimulatorError(
-            f"{path}: exists and is not a simulator folder; it was left alone: choose another path or remove it"
-        )
+    check_place(path)
     tensors = {f"model.{key}": value.contiguous() for key, value in simulator.model.state_dict().items()}
     tensors["recall_order"] = simulator.recall_order.contiguous()
     tensors["item_counts"] = simulator.item_counts.contiguous()
@@ -97,6 +94,14 @@ def save_simulator(simulator: Simulator, path: str | Path) -> Path:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return path
+
+
+def check_place(path: Path) -> None:
+    """Raise SimulatorError where what is at ``path`` is no simulator, so that replacing it could destroy it."""
+    if path.exists() and not (path / ABOUT_FILE).is_file():
+        raise SimulatorError(
+            f"{path}: exists and is not a simulator folder; it was left alone: choose another path or remove it"
+        )
 
 
 def load_simulator(simulator: str | Path = "default", split: str = "train") -> Simulator:

@@ -33,12 +33,13 @@ def test_factors_by_an_exact_decomposition():
     rows, width = market(), 13  # 24 directions are followed, which is all there are
     found = item_vectors(passes(rows), np.arange(24), width + 1).astype(np.float64)
     counts = np.bincount(rows["item_index"], minlength=24)
-    matrix = np.zeros((300, 24))
-    matrix[rows["session"], rows["item_index"]] = 1.0
-    matrix = matrix[matrix.sum(axis=1) > 1]
-    matrix /= np.sqrt(matrix.sum(axis=1, keepdims=True) + 5.0) * np.sqrt(counts + 5.0)
-    _, sizes, directions = np.linalg.svd(matrix)
-    factors = directions[1 : width + 1].T * sizes[1 : width + 1]
+    shows = np.zeros((300, 24))
+    shows[rows["session"], rows["item_index"]] = 1.0
+    shows = shows[shows.sum(axis=1) > 1]
+    by_session, by_item = shows.sum(axis=1, keepdims=True), shows.sum(axis=0)
+    difference = (shows - by_session * by_item / shows.sum()) / np.sqrt(by_session + 5.0) / np.sqrt(by_item + 5.0)
+    _, sizes, directions = np.linalg.svd(difference)
+    factors = directions[:width].T * sizes[:width]
     factors *= np.sign(np.take_along_axis(factors, np.abs(factors).argmax(0, keepdims=True), axis=0))
     factors /= np.sqrt((factors**2).sum(axis=1, keepdims=True))
     # A category of its own for each item: its mean is the item.
@@ -48,10 +49,18 @@ def test_factors_by_an_exact_decomposition():
 
 
 def test_few_factors_find_who_is_seen_with_whom():
-    factors = item_vectors(passes(market()), np.arange(24), 3)[:, :2]
+    """One factor is enough for two halves of a catalogue."""
+    factors = item_vectors(passes(market()), np.arange(24), 2)[:, :1]
     nearness = factors @ factors.T
-    assert nearness[:12, :12].min() > 0 > nearness[:12, 12:].mean()
-    assert nearness[:12, :12].mean() > 0.5
+    assert nearness[:12, :12].min() > 0 > nearness[:12, 12:].max()
+
+
+def test_two_sessions_by_hand():
+    """One session shows items 0 and 1, another 2 and 3: the difference to chance is 1/2 with a sign everywhere, so its
+    one direction is (1, 1, -1, -1). A session of one item tells nothing."""
+    rows = {"session": np.array([5, 7, 7, 9, 9]), "item_index": np.array([1, 0, 1, 2, 3])}
+    found = item_vectors(lambda: [rows], np.arange(4), 3)[:, :2]
+    np.testing.assert_allclose(found * np.sign(found[0, 0]), [[1, 0], [1, 0], [-1, 0], [-1, 0]], atol=1e-5)
 
 
 def test_reproducible_whatever_the_blocks():
@@ -84,6 +93,11 @@ def test_fewer_items_than_factors(items):
     rows = {"session": np.repeat(np.arange(5), items), "item_index": np.tile(np.arange(items), 5)}
     found = item_vectors(lambda: [rows], np.zeros(items), 50)
     assert found.shape == (items, 50) and np.isfinite(found).all()
+
+
+def test_what_chance_would_show_tells_nothing():
+    rows = {"session": np.repeat(np.arange(9), 3), "item_index": np.tile(np.arange(3), 9)}
+    assert not item_vectors(lambda: [rows], np.arange(3), 4).any()
 
 
 def test_no_training_sessions():

@@ -1,6 +1,8 @@
 """A written log appears whole or not at all, and what the writer accepts a reader accepts."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -125,3 +127,14 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(LogError, match="column 'price', row 2"):
         LogWriter(tmp_path / "log", broken)
     assert names_in(tmp_path) == []
+
+
+def test_an_attached_table_comes_with_the_log_and_is_no_part_of_it(tmp_path):
+    with LogWriter(tmp_path / "log", CATALOGUE) as writer:
+        writer.append(rows(1))
+        writer.attach("ids/users.parquet", pa.table({"id": [1], "name": ["ann"]}))
+        for name in ("items.parquet", "interactions/part-1.parquet", "ids/users.csv"):
+            with pytest.raises(LogError, match="allowed a .parquet file in a folder of its own"):
+                writer.attach(name, pa.table({"id": [1]}))
+    log = InteractionLog.open(tmp_path / "log")
+    assert log.rows == 2 and pq.read_table(log.path / "ids" / "users.parquet").to_pydict()["name"] == ["ann"]

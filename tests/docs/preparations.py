@@ -1,5 +1,9 @@
 """What single pages need before their code can run, and budgets that a test has no time for."""
 
+import contextlib
+import io
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +11,13 @@ import gymnasium as gym
 import numpy as np
 
 import recsim_hrl  # noqa: F401  registers the environments
+from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
 from tests.data import test_retailrocket, test_taobao, test_yoochoose
 from tests.data.test_movielens import archive, publisher_files
-from tests.docs.pages import Preparation
+from tests.docs.pages import ROOT, Preparation
 
 
 def _logs() -> dict[str, Any]:
@@ -78,9 +83,29 @@ def _yoochoose() -> dict[str, Any]:
     return {}
 
 
+def texts(page: str) -> list[str]:
+    """The ```` ```text ```` blocks of the page with this name."""
+    return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+
+
+def _own_shop() -> dict[str, Any]:
+    """``events.csv`` as the page prints it, and what its commands make of it, with a smaller fit."""
+    Path("events.csv").write_text(texts("docs/own_log.md")[0], encoding="utf-8")
+    text = (ROOT / "docs/own_log.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in re.findall(r"^recsim-hrl import events.csv .*", text, re.M)]
+    smaller = ["--passes", "1", "--kinds", "2", "--hidden", "4", "--processes", "1"]
+    printed = []
+    for words in commands:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main([*words, *smaller]) == 0
+        printed.append(out.getvalue())
+    return {"printed_by_commands": printed}
+
+
 PREPARATIONS = {
     "docs/data.md": Preparation(given=_logs),
     "docs/datasets/events.md": Preparation(given=_event_log),
+    "docs/own_log.md": Preparation(given=_own_shop),
     "docs/datasets/movielens.md": Preparation(given=_movielens),
     "docs/datasets/retailrocket.md": Preparation(given=_retailrocket),
     "docs/datasets/taobao.md": Preparation(given=_taobao),
