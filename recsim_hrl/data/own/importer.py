@@ -14,7 +14,7 @@ import torch
 from recsim_hrl.data import files
 from recsim_hrl.data.blocks import Block
 from recsim_hrl.data.checks import session_spans
-from recsim_hrl.data.item_vectors import item_vectors, standardised, unit_scale
+from recsim_hrl.data.item_vectors import item_vectors, standardised
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.own.mapping import CleaningConfig, ColumnMapping
 from recsim_hrl.data.own.plan import Plan
@@ -127,7 +127,7 @@ def _made_vectors(plan: Plan, codes: np.ndarray) -> np.ndarray:
     rates = np.stack([_standardised_rate(of_kind, shown) for of_kind in hits], axis=1)  # (I, 2)
     categories, cleaning = plan.items.categories[codes], plan.cleaning
     vectors = item_vectors(sessions, categories, cleaning.width - _RATES, cleaning.vector_seed)
-    return np.concatenate([vectors, unit_scale(rates)], axis=1).astype(np.float32)
+    return np.concatenate([vectors, rates / np.sqrt(_RATES)], axis=1).astype(np.float32)
 
 
 def _training(records: np.ndarray, boundary: float) -> np.ndarray:
