@@ -53,7 +53,7 @@ class ConvergenceConfig:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: half a minute on 2 cores, tells nothing. full: 512,000 steps, three seeds."""
+    """quick: half a minute on 2 cores, tells nothing. full: long sessions, 512,000 steps, three seeds."""
     out: Path = Path("runs")
     """Folder for results."""
     workers: int = os.cpu_count() or 1
@@ -89,7 +89,7 @@ def training_preset(config: ConvergenceConfig) -> Preset:
     """All trainings, in the order of the table."""
     scale = SCALES[config.preset]
     entries = (entry_of(agent, scale.steps, long_settings(agent) | _smaller(agent, scale)) for agent in AGENTS)
-    return Preset(f"convergence-{config.preset}", tuple(tasks_of(scale)), tuple(entries), scale.seeds)
+    return Preset(f"convergence-{config.preset}", tuple(tasks_of(scale, scale.varied)), tuple(entries), scale.seeds)
 
 
 def _smaller(agent: str, scale: Scale) -> dict[str, Any]:

@@ -101,9 +101,9 @@ class Scale:
     sessions: int
     parallel: int
     tasks: tuple[str, ...]
-    """Of the study of choices; and of convergence."""
+    """Of the study of choices."""
     varied: tuple[str, ...]
-    """Tasks of the studies of one setting: Figures 8 and 9 are of long sessions."""
+    """Tasks of the studies of one setting, as Figures 8 and 9 are of long sessions; and of convergence."""
     settings: tuple[tuple[str, Any], ...] = ()
     """Over those of every variant."""
 
@@ -130,16 +130,15 @@ def variants(config: SensitivityConfig) -> list[Variant]:
     return [
         Variant(study, value, tuple(Run(_task_of(task, study, value), entry, seed) for seed in range(scale.seeds)))
         for study in config.studies
-        for task in tasks_of(scale)
-        if study == CHOICES or task.name in scale.varied
+        for task in tasks_of(scale, scale.tasks if study == CHOICES else scale.varied)
         for value, entry in _entries(study, scale)
     ]
 
 
-def tasks_of(scale: Scale) -> list[Task]:
-    """The benchmark's tasks, as large as the preset wants them."""
+def tasks_of(scale: Scale, names: Sequence[str]) -> list[Task]:
+    """The benchmark's tasks of these names, as large as the preset wants them."""
     size = {"sessions": scale.sessions, "parallel": scale.parallel}
-    return [replace(task, **size) for task in make_preset("full").tasks if task.name in scale.tasks]
+    return [replace(task, **size) for task in make_preset("full").tasks if task.name in names]
 
 
 def _entries(study: str, scale: Scale) -> list[tuple[str, Entry]]:
