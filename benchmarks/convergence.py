@@ -38,8 +38,8 @@ MEASURES = {
 """What is followed, by its name in a learning curve, and what it is called."""
 RECORDS = 40
 """Points of a curve."""
-LONGER = {"full": {"steps": 512_000, "seeds": 3}}
-"""By preset, what differs from the trainings of ``benchmarks.sensitivity``: a curve should be followed to its end."""
+SEEDS = {"quick": 1, "full": 3}
+"""By preset; everything else is as in ``benchmarks.sensitivity``."""
 SHARE = 0.95
 """Of the final value, at which a curve counts as there."""
 TAIL = 0.1
@@ -89,9 +89,11 @@ def steps_until_there(steps: Sequence[float], values: Sequence[float]) -> float:
 
 def training_preset(config: ConvergenceConfig) -> Preset:
     """All trainings, in the order of the table."""
-    scale = dataclasses.replace(SCALES[config.preset], **LONGER.get(config.preset, {}))
+    scale = SCALES[config.preset]
     entries = (entry_of(agent, scale.steps, long_settings(agent) | _smaller(agent, scale)) for agent in AGENTS)
-    return Preset(f"convergence-{config.preset}", tuple(tasks_of(scale, scale.varied)), tuple(entries), scale.seeds)
+    return Preset(
+        f"convergence-{config.preset}", tuple(tasks_of(scale, scale.varied)), tuple(entries), SEEDS[config.preset]
+    )
 
 
 def _smaller(agent: str, scale: Scale) -> dict[str, Any]:

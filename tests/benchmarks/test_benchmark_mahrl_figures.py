@@ -119,7 +119,7 @@ def test_convergence_of_a_tiny_market(tiny_market):
     folder = tiny_market / "convergence-quick"
     rows = read_csv(folder / "convergence.csv")
     assert {tuple(row[:3]) for row in rows} == {
-        (task, agent, seed) for task in ("short", "long") for agent in AGENTS for seed in "01"
+        (task, agent, seed) for task in ("short", "long") for agent in AGENTS for seed in "0"
     }
     assert {row[3] for row in rows} == {"total_reward", "order_reward", "q", "high_q"}
     assert {row[1] for row in rows if row[3] == "high_q"} == {"mahrl", "hrl-g", "mahrl-items"}, (
@@ -127,7 +127,7 @@ def test_convergence_of_a_tiny_market(tiny_market):
     )
     assert max(float(row[4]) for row in rows) == 96
     assert "Q, high level" in told and (folder / "convergence.png").stat().st_size > 1000
-    assert len(list((folder / "runs").glob("*.json"))) == 16
+    assert len(list((folder / "runs").glob("*.json"))) == 8
 
 
 def test_hrl_g_has_one_goal_and_mahrl_more():
