@@ -49,15 +49,15 @@ def judged(gain: Interval | None) -> str:
 def online(folder: Path) -> Table:
     """The claims of section 4.2.3 and Figure 7, from the results of ``benchmarks.run``."""
     rewards = {(one.task, one.agent): one for one in read_results(folder / "full").rewards}
-    lines = [("more than", "sessions", "reward", "paper", f"`{MAHRL}`", f"`{OURS}`")]
+    lines = [("", "more than", "sessions", "reward", "paper", "here", f"here, `{OURS}` for `{MAHRL}`")]
     for claim in CLAIMS:
         for task in claim.tasks:
             worse = rewards.get((task, claim.worse))
             agents = (MAHRL, OURS) if claim.better == MAHRL else (claim.better,)
             gains = [judged(gain_of(rewards.get((task, agent)), worse, claim.part)) for agent in agents]
             if any(gains):
-                named = f"`{claim.worse}`" if claim.better == MAHRL else f"`{claim.worse}`, of `{claim.better}`"
-                lines.append((named, task, claim.part, claim.number or "more", *gains, *[""] * (2 - len(gains))))
+                named = (f"`{claim.better}`", f"`{claim.worse}`", task, claim.part, claim.number or "more")
+                lines.append((*named, *gains, *[""] * (2 - len(gains))))
     return lines
 
 

@@ -26,7 +26,7 @@ class SweepConfig:
     """What a command asks of a preset, and where it does it."""
 
     preset: PresetName = "quick"
-    """quick: under 3 minutes on 2 cores. full: every agent from five seeds, under 2 hours. movielens: real ratings."""
+    """quick: under 3 minutes on 2 cores. full: every agent from five seeds, about 2 hours. movielens: real ratings."""
     out: Path = Path("runs")
     """Folder for results; those of this preset go into a folder of its name."""
     workers: int = os.cpu_count() or 1

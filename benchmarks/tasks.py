@@ -160,7 +160,7 @@ def _entries(agents: Sequence[str], steps: int) -> tuple[Entry, ...]:
 
 
 def make_preset(name: PresetName) -> Preset:
-    """The frozen preset ``name``: quick (under 3 minutes on 2 cores), full (under 2 hours) or movielens.
+    """The frozen preset ``name``: quick (under 3 minutes on 2 cores), full (about 2 hours) or movielens.
 
     Agents that learn have as many steps each, 512 users side by side and the settings for that; in the last two all
     agents enter.

@@ -18,7 +18,9 @@ IDS = {"short": "RecSessionShort-v0", "long": "RecSessionLong-v0"}
 @pytest.mark.parametrize("name", pretrained_names())
 def test_every_agent_of_the_zoo_beats_random(name):
     about = json.loads((ZOO / name / "agent.json").read_text(encoding="utf-8"))
-    assert name == f"{about['agent']}-{about['provenance']['task']['name']}"
+    agent, _, task = name.rpartition("-")
+    # mahrl-items is MaHRL with settings, and saved as such.
+    assert (agent.removesuffix("-items"), task) == (about["agent"], about["provenance"]["task"]["name"])
     env = gym.make_vec(
         IDS[about["provenance"]["task"]["name"]],
         num_envs=20,
@@ -31,7 +33,7 @@ def test_every_agent_of_the_zoo_beats_random(name):
 
 
 def test_the_zoo_is_small():
-    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 1_500_000
+    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 3_000_000
 
 
 @pytest.mark.parametrize("name", ["ddpg", "deers", "mahrl", "greedy"])
