@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from benchmarks.aggregate import SESSIONS, Rewards, read_csv, read_results, relative_gain, write_text
 from benchmarks.commands import finish
@@ -23,6 +24,8 @@ from benchmarks.tables import Table, aligned, grid, interval_text
 MAHRL = "mahrl"
 OURS = "mahrl-items"
 """What the paper's words on MaHRL are held against as well: the same two levels, with items as goals."""
+CHANCE = "random"
+"""The agent that knows nothing, and says nothing of how the two orders agree."""
 PAGE = "reproduced.md"
 
 
@@ -85,6 +88,20 @@ def offline(folder: Path) -> Table:
     return lines
 
 
+def agreement(folder: Path) -> Table:
+    """Whether who ranks logged sessions well earns more: Spearman's rank correlation of MAP and online reward."""
+    earned = {(one.task, one.agent): one.total.mean() for one in read_results(folder / "full").rewards}
+    ranked: dict[tuple[str, str], list[float]] = {}
+    for task, agent, *_, value in (row[:7] for row in read_csv(folder / "full" / "offline.csv")):
+        ranked.setdefault((task, agent), []).append(float(value))
+    lines = [("sessions", "agents", "rank correlation of MAP and online reward")]
+    for task in dict.fromkeys(task for task, _ in ranked):
+        both = [name for name in ranked if name[0] == task and name in earned and name[1] != CHANCE]
+        pairs = [np.mean(ranked[name]) for name in both], [earned[name] for name in both]
+        lines.append((task, str(len(both)), f"{spearmanr(*pairs).statistic:+.2f}"))
+    return lines
+
+
 def convergence(folder: Path) -> Table:
     """How much sooner MaHRL is there than HRL-G (section 4.2.1), from the results of ``benchmarks.convergence``."""
     curves: dict[tuple[str, str, str], dict[str, list[tuple[float, float]]]] = {}
@@ -131,6 +148,12 @@ class Part:
 PARTS = (
     Part("Online (Figure 7)", "python -m benchmarks.run --preset full", f"full/{SESSIONS}", online),
     Part("Offline (Table 2)", "python -m benchmarks.offline --preset full", "full/offline_gains.csv", offline),
+    Part(
+        "Offline against online",
+        "python -m benchmarks.offline --preset full",
+        "full/offline.csv",
+        agreement,
+    ),
     Part(
         "Convergence (Figure 6)",
         "python -m benchmarks.convergence --preset full",

@@ -4,7 +4,16 @@ import pytest
 
 from benchmarks.aggregate import About, write_csv, write_results
 from benchmarks.convergence import MEASURES
-from benchmarks.reproduced import ReproducedConfig, convergence, offline, online, reproduced, sensitivity, verdict
+from benchmarks.reproduced import (
+    ReproducedConfig,
+    agreement,
+    convergence,
+    offline,
+    online,
+    reproduced,
+    sensitivity,
+    verdict,
+)
 from benchmarks.statistics import Interval
 
 
@@ -48,6 +57,12 @@ def test_the_other_tables_by_hand(folder):
     write_csv(folder / "full" / "offline_gains.csv", header, gains)
     assert offline(folder)[1:] == [("`mahrl`", "long", "+7.97%", "+1.0% [-2.0%, +4.0%]", "+5.36%", "", "+6.30%", "")]
 
+    ranked = [("deers", 0.3), ("mahrl", 0.2), ("hrl-g", 0.1), ("random", 0.9), ("elsewhere", 0.5)]
+    columns = ("task", "agent", "seed", "key", "log", "sessions", "map")
+    rows = [("short", agent, seed, "", "", 9, value) for agent, value in ranked for seed in (0, 1)]
+    write_csv(folder / "full" / "offline.csv", columns, rows)
+    assert agreement(folder)[1:] == [("short", "3", "-1.00")]
+
     curves = [
         ("long", agent, seed, measure, steps, value)
         for agent, late in (("mahrl", 100), ("hrl-g", 300), ("mahrl-items", 200))
@@ -69,7 +84,7 @@ def test_the_other_tables_by_hand(folder):
 
     told = reproduced(ReproducedConfig(folder))
     page = (folder / "reproduced.md").read_text(encoding="utf-8")
-    assert "Figure 6" in told and page.count("python -m benchmarks.") == 5
+    assert "Figure 6" in told and page.count("python -m benchmarks.") == 6
 
 
 def test_what_is_missing_is_left_out_but_not_all(folder, tmp_path):
