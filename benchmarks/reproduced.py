@@ -175,7 +175,8 @@ def reproduced(config: ReproducedConfig) -> str:
     Raises:
         ValueError: If there are no results at all, or damaged ones.
     """
-    tables = [(part, part.table(config.results)) for part in PARTS if (config.results / part.file).exists()]
+    made = [(part, part.table(config.results)) for part in PARTS if (config.results / part.file).exists()]
+    tables = [(part, table) for part, table in made if len(table) > 1]  # more than a header
     if not tables:
         raise ValueError(f"results: got none in {config.results}; make some, for example with `{PARTS[0].command}`")
     rule = "A claim holds if the whole 95% interval of the gain is above 0, its reverse if the whole of it is below."

@@ -235,13 +235,19 @@ def write_sensitivity(rows: Sequence[Row], config: SensitivityConfig, folder: Pa
         "settings but the one that is named are those of `benchmarks/settings.py`."
     )
     command = f"python -m benchmarks.sensitivity --preset {config.preset}"
-    blocks = ["# What MaHRL's settings do", told, "![Rewards by setting](sensitivity.png)"]
+    if config.studies != SensitivityConfig.studies:
+        command += f" --studies {' '.join(config.studies)}"
+    drawn = [row for row in rows if row.study != CHOICES]
+    blocks = ["# What MaHRL's settings do", told, *(["![Rewards by setting](sensitivity.png)"] if drawn else [])]
+    if missing := len(variants(config)) - len(rows):
+        blocks.append(f"Not finished: {count(missing, 'row')} of {len(variants(config))} are missing.")
     blocks += [section(title, table) for title, table in tables]
     write_text(folder / "sensitivity.md", "\n\n".join([*blocks, f"Made by `{command}`."]) + "\n")
 
-    from benchmarks.figures import draw_sensitivity  # imported here: the tables need no matplotlib
+    if drawn:
+        from benchmarks.figures import draw_sensitivity  # imported here: the tables need no matplotlib
 
-    draw_sensitivity([row for row in rows if row.study != CHOICES], folder / "sensitivity.png")
+        draw_sensitivity(drawn, folder / "sensitivity.png")
     return "\n\n".join(aligned(title, table) for title, table in tables)
 
 
