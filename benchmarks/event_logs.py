@@ -5,7 +5,6 @@ one that a user would type, in a fresh process, whose tree of processes is watch
 (:mod:`benchmarks.watch`). A size that is in OUT/event_logs.csv is kept; to measure it again, delete its row.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pyarrow.csv as pa_csv
 import tyro
 
 from benchmarks.aggregate import read_csv, write_csv
-from benchmarks.watch import watch
+from benchmarks.watch import CLI, watch
 from recsim_hrl.data.log import InteractionLog
 
 RESULTS = "event_logs.csv"
@@ -25,7 +24,6 @@ _BLOCK = 1_000_000
 _EVENTS_A_USER, _EVENTS_AN_ITEM, _EVENTS_A_VISIT, _CATEGORIES = 100, 24, 10, 9_439
 _FIRST_SECOND, _DAYS = 1_511_539_200, 9
 _BEHAVIOURS, _SHARES = ("pv", "cart", "fav", "buy"), (0.895, 0.055, 0.03, 0.02)
-_CLI = (sys.executable, "-c", "import sys; from recsim_hrl.cli import main; sys.exit(main())")
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def measure(config: EventLogsConfig, events: int) -> tuple[object, ...]:
     folder = config.scratch / str(events)
     source, log = folder / "UserBehavior.csv", folder / "log"
     write_events(source, events, config.seed)
-    watched = watch([*_CLI, "taobao", str(source), "--out", str(log)])
+    watched = watch([*CLI, "taobao", str(source), "--out", str(log)])
     opened = InteractionLog.open(log)
     return (
         events,

@@ -18,7 +18,7 @@ import tyro
 from benchmarks.aggregate import read_csv, write_csv
 from benchmarks.fit_floor import measure_floor
 from benchmarks.long_logs_report import COLUMNS, FLOOR, ROWS, Row, write_floor, write_report
-from benchmarks.watch import watch
+from benchmarks.watch import CLI, watch
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.fit import FitConfig, load_sequences
 
@@ -28,7 +28,6 @@ SHARDS = "read shards"
 """The stage that reads the plain folder."""
 _SHORT = 3
 _READ = "import sys; from recsim_hrl.data.log import InteractionLog; InteractionLog.open(sys.argv[1]).validate()"
-_CLI = (sys.executable, "-c", "import sys; from recsim_hrl.cli import main; sys.exit(main())")
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,22 @@ class Stage:
 STAGES = (
     Stage(
         "generate",
-        lambda folder, _, size: (*_CLI, "generate", "--out", folder / "log", "--impressions", size, "--seed", 3),
+        lambda folder, _, size: (*CLI, "generate", "--out", folder / "log", "--impressions", size, "--seed", 3),
         makes="log",
     ),
     Stage("read", lambda folder, *_: (sys.executable, "-c", _READ, folder / "log"), repeats=_SHORT),
     Stage(SHARDS, lambda folder, *_: (sys.executable, "-c", _READ, folder / "shards"), repeats=_SHORT),
-    Stage("report", lambda folder, *_: (*_CLI, "report", folder / "log"), repeats=_SHORT),
-    Stage("split", lambda folder, *_: (*_CLI, "split", folder / "log", "--out", folder / "halves"), repeats=_SHORT),
+    Stage("report", lambda folder, *_: (*CLI, "report", folder / "log"), repeats=_SHORT),
+    Stage("split", lambda folder, *_: (*CLI, "split", folder / "log", "--out", folder / "halves"), repeats=_SHORT),
     Stage(
         "fit",
-        lambda folder, config, _: (*_CLI, "fit", folder / "log", "--out", folder / "fit", "--passes", config.passes),
+        lambda folder, config, _: (*CLI, "fit", folder / "log", "--out", folder / "fit", "--passes", config.passes),
         makes="fit",
     ),
     Stage(
         "evaluate",
         lambda folder, *_: (
-            *(*_CLI, "evaluate", folder / "fit", "--log", folder / "log"),
+            *(*CLI, "evaluate", folder / "fit", "--log", folder / "log"),
             *("--out", folder / "validity", "--no-fidelity"),
         ),
     ),

@@ -14,6 +14,8 @@ from benchmarks.tables import Table, aligned, count, interval_text, section
 
 Values = dict[str, np.ndarray]
 """Of one agent on one task: each metric (S, U), a row for each training seed, a column for each session."""
+Gains = dict[tuple[str, str], Interval]
+"""By agent and metric."""
 
 
 def write_offline(rankings: Sequence[Ranking], silent: Sequence[str], command: str, folder: Path) -> str:
@@ -31,28 +33,28 @@ def write_offline(rankings: Sequence[Ranking], silent: Sequence[str], command: s
         for one in rankings
     ]
     write_csv(folder / "offline.csv", ("task", "agent", "seed", "key", "log", "sessions", *METRICS), rows)
-    tables, gains = [], []
+    tables, told = [], []
     for task in dict.fromkeys(one.task for one in rankings):
         of_task = [one for one in rankings if one.task == task]
         values = values_of(of_task)
-        tables.append(task_table(of_task, values))
-        for agent, name in itertools.product(values, METRICS):
-            if (gain := _gain(agent, values, name)) is not None:
-                gains.append((task, agent, name, *(f"{number:.6f}" for number in (gain.estimate, gain.low, gain.high))))
-    write_csv(folder / "offline_gains.csv", ("task", "agent", "metric", "gain", "gain_low", "gain_high"), gains)
+        gains = gains_of(values)
+        tables.append(task_table(of_task, values, gains))
+        for pair, gain in gains.items():
+            told.append((task, *pair, *(f"{number:.6f}" for number in (gain.estimate, gain.low, gain.high))))
+    write_csv(folder / "offline_gains.csv", ("task", "agent", "metric", "gain", "gain_low", "gain_high"), told)
     notes = legend(rankings, silent)
     blocks = ["# Held-out sessions, ranked", *(section(*table) for table in tables), *notes]
     write_text(folder / "offline.md", "\n\n".join([*blocks, f"Made by:\n\n```\n{command}\n```"]) + "\n")
     return "\n\n".join([*(aligned(*table) for table in tables), *notes])
 
 
-def task_table(rankings: Sequence[Ranking], values: dict[str, Values]) -> tuple[str, Table]:
+def task_table(rankings: Sequence[Ranking], values: dict[str, Values], gains: Gains) -> tuple[str, Table]:
     """Title and table of the agents of one task, from the lowest MAP to the highest."""
     order = sorted(values, key=lambda agent: values[agent]["map"].mean())
     seeds = max(len(matrices["map"]) for matrices in values.values())
     title = f"Task {rankings[0].task}: {rankings[0].counts.ranked} held-out sessions, {count(seeds, 'training seed')}"
     header = ("", *(cell for name in METRICS.values() for cell in (name, "gain", "paper")))
-    return title, [header, *((agent, *_cells(agent, values)) for agent in order)]
+    return title, [header, *((agent, *_cells(agent, values, gains)) for agent in order)]
 
 
 def values_of(rankings: Sequence[Ranking]) -> dict[str, Values]:
@@ -64,20 +66,24 @@ def values_of(rankings: Sequence[Ranking]) -> dict[str, Values]:
     }
 
 
-def _cells(agent: str, values: dict[str, Values]) -> list[str]:
+def _cells(agent: str, values: dict[str, Values], gains: Gains) -> list[str]:
     """Each metric of an agent, its gain, and the paper's."""
     cells = []
     for place, name in enumerate(METRICS):
         cells.append(interval_text(crossed_bootstrap(values[agent][name], "mean", Bootstrap()), "{:.4f}"))
-        cells += [interval_text(_gain(agent, values, name), "{:+.2%}"), ranking_gain(agent, place)]
+        cells += [interval_text(gains.get((agent, name)), "{:+.2%}"), ranking_gain(agent, place)]
     return cells
 
 
-def _gain(agent: str, values: dict[str, Values], name: str) -> Interval | None:
-    """Of an agent over DEERS in one metric; None of DEERS itself, and without it."""
-    if agent == REFERENCE or REFERENCE not in values:
-        return None
-    return paired_difference(values[agent][name], values[REFERENCE][name], Bootstrap(), relative=True)
+def gains_of(values: dict[str, Values]) -> Gains:
+    """Of every agent of one task over DEERS; none without DEERS."""
+    if REFERENCE not in values:
+        return {}
+    return {
+        (agent, name): paired_difference(values[agent][name], values[REFERENCE][name], Bootstrap(), relative=True)
+        for agent, name in itertools.product(values, METRICS)
+        if agent != REFERENCE
+    }
 
 
 def legend(rankings: Sequence[Ranking], silent: Sequence[str]) -> list[str]:

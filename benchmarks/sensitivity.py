@@ -239,8 +239,9 @@ def write_sensitivity(rows: Sequence[Row], config: SensitivityConfig, folder: Pa
         command += f" --studies {' '.join(config.studies)}"
     drawn = [row for row in rows if row.study != CHOICES]
     blocks = ["# What MaHRL's settings do", told, *(["![Rewards by setting](sensitivity.png)"] if drawn else [])]
-    if missing := len(variants(config)) - len(rows):
-        blocks.append(f"Not finished: {count(missing, 'row')} of {len(variants(config))} are missing.")
+    wanted = len(variants(config))
+    if missing := wanted - len(rows):
+        blocks.append(f"Not finished: {count(missing, 'row')} of {wanted} are missing.")
     blocks += [section(title, table) for title, table in tables]
     write_text(folder / "sensitivity.md", "\n\n".join([*blocks, f"Made by `{command}`."]) + "\n")
 

@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+CLI = (sys.executable, "-c", "import sys; from recsim_hrl.cli import main; sys.exit(main())")
+"""``recsim-hrl`` in the Python that runs this, installed as a script or not."""
 INTERVAL = 0.05
 """Seconds between two looks at the memory."""
 _PROC = Path("/proc")

@@ -18,8 +18,7 @@ def whole_runs(blocks: Iterable[Block], column: str) -> Iterator[Block]:
     pending: list[Block] = []
     for block in blocks:
         values = block[column]
-        starts = np.flatnonzero(values[1:] != values[:-1]) + 1
-        cut = int(starts[-1]) if len(starts) else 0
+        cut = int(np.flatnonzero(run_starts(values))[-1])
         if pending and (cut or pending[-1][column][-1] != values[0]):
             yield joined([*pending, part(block, 0, cut)])
             pending = []
@@ -28,6 +27,15 @@ def whole_runs(blocks: Iterable[Block], column: str) -> Iterator[Block]:
         pending.append(part(block, cut, len(values)))
     if pending:
         yield joined(pending)
+
+
+def run_starts(*columns: np.ndarray) -> np.ndarray:
+    """(rows,) bool: the first row, and every one that differs from the row before in one of the ``columns`` (rows,)."""
+    starts = np.zeros(len(columns[0]), dtype=bool)
+    starts[:1] = True
+    for values in columns:
+        starts[1:] |= values[1:] != values[:-1]
+    return starts
 
 
 def part(block: Block, start: int, stop: int) -> Block:

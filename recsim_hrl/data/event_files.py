@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from recsim_hrl.data.archives import DOWNLOAD, members_of
 from recsim_hrl.data.event_fields import Field
 from recsim_hrl.data.schema import LogError, Origin
-
-DOWNLOAD = "copy or download it again"
 
 _BLOCK_BYTES = 2 << 20
 """Bytes of a file that are read at a time; no line may be longer."""
@@ -107,16 +106,7 @@ def _in_folder(folder: Path, names: Sequence[str]) -> dict[str, Place]:
 
 
 def _in_archive(archive: Path, names: Sequence[str]) -> dict[str, Place]:
-    try:
-        with zipfile.ZipFile(archive) as file:
-            members = file.namelist()
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise LogError(
-            f"not readable as a zip archive ({error}); the file is truncated, damaged or of another kind: {DOWNLOAD}, "
-            "or pass the extracted folder",
-            archive,
-        ) from None
-    found = {}
+    members, found = members_of(archive), {}
     for name in names:
         inside = [member for member in members if member.split("/")[-1] == name]
         if len(inside) > 1:

@@ -18,6 +18,7 @@ from recsim_hrl.data.item_vectors import item_vectors
 from recsim_hrl.data.log import InteractionLog, LogWriter
 from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sessions import collapse, cut_visits
+from recsim_hrl.data.splits import boundary_of
 from recsim_hrl.types import Catalogue
 
 NO_LABEL = -1
@@ -100,7 +101,7 @@ def write_event_log(data: EventData, path: str | Path, config: EventConfig) -> I
         reading |= _collapse(store, config)
         kept, dropped = _kept_items(store, config, path)
         starts = _cut(store, kept, config)
-        boundary = int(starts[min(max(1, round(config.training_fraction * len(starts))), len(starts) - 1)])
+        boundary = int(boundary_of(starts, config.training_fraction))
         labels = data.labels(kept) if data.labels else _most_told(store, kept)
         found = np.unique(labels)
         categories = np.searchsorted(found, labels)  # (I,)

@@ -13,6 +13,7 @@ from recsim_hrl.data.item_vectors import positive_ends, standardised, unit_scale
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.movielens_files import Ratings, read_ratings
 from recsim_hrl.data.sessions import cut_visits
+from recsim_hrl.data.splits import boundary_of
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP, Catalogue
 
 RESPONSE_OF_STARS = np.array([NO_ITEM, SKIP, SKIP, SKIP, CLICK, ORDER])
@@ -82,7 +83,7 @@ def read_movielens(source: str | Path, path: str | Path, config: MovielensConfig
         )
     sessions = _sessions(ratings, config)
     starts = sessions.start_seconds[sessions.step == 0]  # ascending
-    boundary = starts[min(max(1, round(config.training_fraction * len(starts))), len(starts) - 1)]
+    boundary = boundary_of(starts, config.training_fraction)
     training = sessions.rows[sessions.start_seconds < boundary]
     catalogue = Catalogue(
         torch.from_numpy(ratings.item_ids),

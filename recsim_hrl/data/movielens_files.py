@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recsim_hrl.data.archives import DOWNLOAD, members_of
 from recsim_hrl.data.schema import LogError
 
 GENRES = (
@@ -39,7 +40,6 @@ _LONGEST_SPAN = 10 * 365 * 86_400
 """Seconds; the ratings span seven months, and a timestamp that lost a digit lies decades off."""
 _WHOLE = re.compile(r"([0-9]{1,18})(\.0*)?")
 _YEAR = re.compile(r"\(([0-9]{4})\)")
-_DOWNLOAD = "copy or download it again"
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,19 @@ class _Files:
         if name not in self.names:
             wanted = PUBLISHER_FILES if name in PUBLISHER_FILES else RECBOLE_FILES
             raise LogError(
-                f"{name} is missing; got {sorted(self.names)[:20]}, required {list(wanted)}; add it, or {_DOWNLOAD}",
+                f"{name} is missing; got {sorted(self.names)[:20]}, required {list(wanted)}; add it, or {DOWNLOAD}",
                 self.path,
             )
         try:
             text = self._bytes(name).decode(encoding)
         except UnicodeDecodeError as error:
-            raise LogError(f"not {encoding} text ({error}); {_DOWNLOAD}", self.label(name)) from None
+            raise LogError(f"not {encoding} text ({error}); {DOWNLOAD}", self.label(name)) from None
         # Not splitlines: latin-1 text may hold characters that it takes for line ends.
         lines = [line.removesuffix("\r") for line in text.split("\n")]
         while lines and not lines[-1].strip():
             lines.pop()
         if not lines:
-            raise LogError(f"the file is empty, allowed one or more rows; {_DOWNLOAD}", self.label(name))
+            raise LogError(f"the file is empty, allowed one or more rows; {DOWNLOAD}", self.label(name))
         return lines
 
     def _bytes(self, name: str) -> bytes:
@@ -117,7 +117,7 @@ class _Files:
                     content = b"" if size > _LARGEST_FILE else archive.read(self.prefix + name)
         # RuntimeError and its kind NotImplementedError: an encrypted member, or an unknown compression.
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise LogError(f"not readable ({error}); the file is damaged: {_DOWNLOAD}", self.label(name)) from None
+            raise LogError(f"not readable ({error}); the file is damaged: {DOWNLOAD}", self.label(name)) from None
         if size > _LARGEST_FILE:
             raise LogError(
                 f"got {size} bytes, allowed {_LARGEST_FILE}; not MovieLens-100k: check the path", self.label(name)
@@ -136,15 +136,7 @@ def _find(source: Path) -> _Files:
                 return _Files(inner, "", frozenset(entry.name for entry in inner.iterdir()))
         found = sorted(entry.name for entry in folder.iterdir())
         raise _not_there(source, found)
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = archive.namelist()
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise LogError(
-            f"not readable as a zip archive or wheel ({error}); the file is truncated, damaged or of another kind: "
-            f"{_DOWNLOAD}, or pass the extracted folder",
-            source,
-        ) from None
+    members = members_of(source, "zip archive or wheel")
     for key in key_files:
         prefixes = [name.removesuffix(key) for name in members if name == key or name.endswith(f"/{key}")]
         if len(prefixes) > 1:
@@ -179,7 +171,7 @@ class _Table:
                 shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
                 raise LogError(
                     f"a broken row: got {len(fields)} fields, allowed {len(names)} ({shown}) separated by "
-                    f"{separator!r}; correct the row, or {_DOWNLOAD}",
+                    f"{separator!r}; correct the row, or {DOWNLOAD}",
                     file,
                     row=row,
                 )
@@ -187,7 +179,7 @@ class _Table:
 
     def text(self, name: str) -> list[str]:
         if name not in self.names:
-            raise LogError(f"the column is missing; got {list(self.names)}; {_DOWNLOAD}", self.file, name)
+            raise LogError(f"the column is missing; got {list(self.names)}; {DOWNLOAD}", self.file, name)
         place = self.names.index(name)
         return [fields[place] for fields in self.rows]
 
@@ -199,7 +191,7 @@ class _Table:
         for place, text in enumerate(self.text(name)):
             match = _WHOLE.fullmatch(text)
             if match is None or not low <= int(match[1]) <= high:
-                raise self.error(f"got {text[:60]!r}, allowed {allowed}; correct the row, or {_DOWNLOAD}", name, place)
+                raise self.error(f"got {text[:60]!r}, allowed {allowed}; correct the row, or {DOWNLOAD}", name, place)
             values[place] = int(match[1])
         return values
 
@@ -250,7 +242,7 @@ def _genre_names(files: _Files) -> tuple[str, ...]:
         place = wrong[0]
         raise table.error(f"got {numbers[place]}, allowed {place}: genres are numbered in order", "number", place)
     if len(set(names)) < len(names):
-        raise LogError(f"got genres {names}, allowed each once; {_DOWNLOAD}", table.file, "genre")
+        raise LogError(f"got genres {names}, allowed each once; {DOWNLOAD}", table.file, "genre")
     return tuple(names)
 
 
@@ -287,7 +279,7 @@ def _atomic(files: _Files, name: str) -> _Table:
     fields = header.removeprefix("\ufeff").split("\t")
     if not all(":" in field for field in fields):
         raise LogError(
-            f"got the header {header[:80]!r}, allowed fields like item_id:token between tabs; {_DOWNLOAD}",
+            f"got the header {header[:80]!r}, allowed fields like item_id:token between tabs; {DOWNLOAD}",
             files.label(name),
         )
     names = tuple(field.split(":")[0] for field in fields)
@@ -309,11 +301,11 @@ def _ratings(table: _Table, movies: _Movies) -> Ratings:
     stars = table.whole("rating", "a whole number of stars from 1 to 5", low=1, high=5)
     seconds = table.whole("timestamp", "a whole number of seconds since 1970")
     if not len(stars):
-        raise LogError(f"the file holds no ratings, allowed one or more; {_DOWNLOAD}", table.file)
+        raise LogError(f"the file holds no ratings, allowed one or more; {DOWNLOAD}", table.file)
     far = int(np.abs(seconds - np.median(seconds)).argmax())
     if np.ptp(seconds) > _LONGEST_SPAN:
         raise table.error(
-            f"got {seconds[far]}, more than ten years from other ratings; correct the row, or {_DOWNLOAD}",
+            f"got {seconds[far]}, more than ten years from other ratings; correct the row, or {DOWNLOAD}",
             "timestamp",
             far,
         )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recsim_hrl.data.blocks import Block
+from recsim_hrl.data.blocks import Block, run_starts
 from recsim_hrl.data.checks import session_spans
 from recsim_hrl.types import CLICK, SKIP
 
@@ -21,13 +21,12 @@ def collapse(events: Block, gap_milliseconds: int, return_is_click: bool) -> Blo
         ``response``, and ``begins_with_response`` (bool), where no view came before the response.
     """
     user, item, response = events["user"], events["item"], events["response"]
-    leaves = (user[1:] != user[:-1]) | (np.diff(events["milliseconds"]) > gap_milliseconds)
-    begins = np.concatenate([[True], leaves])  # (n,)
+    begins = run_starts(user)  # (n,)
+    begins[1:] |= np.diff(events["milliseconds"]) > gap_milliseconds
     visit = np.cumsum(begins) - 1
-    turns = begins | np.concatenate([[True], item[1:] != item[:-1]])  # (n,) another item than just before
+    turns = run_starts(visit, item)  # (n,) another item than just before
     order = np.lexsort((item, visit))  # which keeps the order in time of equals
-    same = (visit[order[1:]] == visit[order[:-1]]) & (item[order[1:]] == item[order[:-1]])
-    firsts = np.flatnonzero(np.concatenate([[True], ~same]))  # (impressions,) places in ``order``
+    firsts = np.flatnonzero(run_starts(visit[order], item[order]))  # (impressions,) places in ``order``
     strongest = np.maximum.reduceat(response[order], firsts)
     if return_is_click:
         comes_back = np.add.reduceat(turns[order].astype(np.int64), firsts) > 1

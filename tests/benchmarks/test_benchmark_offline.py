@@ -15,7 +15,7 @@ from recsim_hrl_agents.logged import Windows
 import benchmarks.run as run_command
 from benchmarks.aggregate import read_csv
 from benchmarks.offline import OfflineConfig, offline
-from benchmarks.offline_table import legend, task_table, values_of, write_offline
+from benchmarks.offline_table import gains_of, legend, task_table, values_of, write_offline
 from benchmarks.paper import RANKING, ranking_gain
 from benchmarks.ranking import Counts, HeldOut, Ranking, measure, score_sessions
 from benchmarks.run import RunConfig, run
@@ -130,13 +130,14 @@ def ranking(agent, values, seed=0):
 def test_gains_are_over_deers_on_the_same_sessions(tmp_path):
     # Of every session 10% more than DEERS: the interval of the gain has no width, that of the mean has.
     rankings = [ranking("ddpg", [0.22, 0.44, 0.66, 0.88]), ranking("deers", [0.2, 0.4, 0.6, 0.8])]
-    title, (header, first, second) = task_table(rankings, values_of(rankings))
+    values, alone = values_of(rankings), values_of(rankings[:1])
+    title, (header, first, second) = task_table(rankings, values, gains_of(values))
     assert title == "Task short: 4 held-out sessions, 1 training seed"
     assert header == ("", "MAP", "gain", "paper", "NDCG@20", "gain", "paper", "NDCG@40", "gain", "paper")
     assert first[0] == "deers" and first[1].startswith("0.5000 [0.") and first[2:4] == ("", "")
     assert second[:1] + second[2:4] == ("ddpg", "+10.00% [+10.00%, +10.00%]", "-0.34%")
     assert not [note for note in legend(rankings, []) if "deers" in note]
-    _, (_, row) = task_table(rankings[:1], values_of(rankings[:1]))
+    _, (_, row) = task_table(rankings[:1], alone, gains_of(alone))
     assert row[2] == "" and "Without `deers` among the agents" in legend(rankings[:1], [])[-1]
     write_offline(rankings, [], "a command", tmp_path)
     rows = read_csv(tmp_path / "offline_gains.csv")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsim_hrl.data import files
+from recsim_hrl.data.item_vectors import standardised
 from recsim_hrl.data.own.mapping import ColumnMapping
 from recsim_hrl.data.own.names import Names
 from recsim_hrl.data.own.values import as_text, is_number, read_numbers
@@ -136,9 +137,7 @@ class _ItemFile:
         whole = {name: np.concatenate(parts) for name, parts in self._parts.items() if parts}
         vectors = [whole["embedding"]] if "embedding" in whole else []
         if "features" in whole:
-            centred = whole["features"] - whole["features"].mean(axis=0)
-            spread = centred.std(axis=0)
-            vectors.append(centred / np.where(spread > 0, spread, 1.0))
+            vectors.append(np.stack([standardised(feature) for feature in whole["features"].T], axis=1))
         embeddings = np.concatenate(vectors, axis=1).astype(np.float32) if vectors else None  # (n, D)
         return ShopItems(
             self.names,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recsim_hrl.data.blocks import run_starts
 from recsim_hrl.data.checks import KeySet, session_spans
 from recsim_hrl.data.own import rules
 from recsim_hrl.data.own.items import ShopItems, read_item_file
@@ -126,9 +127,7 @@ class Plan:
     def _look_for_shared_sessions(self, records: np.ndarray) -> None:
         order = np.lexsort([records["row"], records["user"], records["session"]])
         sessions, users = records["session"][order], records["user"][order]
-        begins = np.ones(len(order), dtype=bool)
-        begins[1:] = (sessions[1:] != sessions[:-1]) | (users[1:] != users[:-1])
-        heads = records[order[begins]]  # one of each user's part of a session
+        heads = records[order[run_starts(sessions, users)]]  # one of each user's part of a session
         shared = self._shared.add(heads["session"])
         self._ledger.suspect("shared_sessions", shared.sum(), self._reader.describe(heads[shared]))
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from recsim_hrl.data.blocks import run_starts
+from recsim_hrl.data.checks import session_spans
 from recsim_hrl.types import CLICK, SKIP
 
 _DAY = 86_400.0
@@ -12,26 +14,16 @@ def duplicates(records: np.ndarray) -> np.ndarray:
     names = [name for name in records.dtype.names if name != "row"]
     order = np.lexsort([records["row"], *(records[name] for name in names)])
     ordered = records[order]
-    same = np.ones(len(records), dtype=bool)
-    same[:1] = False
-    for name in names:
-        same[1:] &= ordered[name][1:] == ordered[name][:-1]
-    found = np.zeros(len(records), dtype=bool)
-    found[order] = same
-    return found
+    return _back(order, ~run_starts(*(ordered[name] for name in names)))
 
 
 def backwards(records: np.ndarray, by_session: bool) -> np.ndarray:
     """(rows,) bool: the record is earlier than the one before it in the file, of the same session, or user."""
     keys = [records["user"], records["session"]] if by_session else [records["user"]]
     order = np.lexsort([records["row"], *reversed(keys)])
-    falls = np.zeros(len(records), dtype=bool)
-    falls[1:] = np.diff(records["time"][order]) < 0
-    for key in keys:
-        falls[1:] &= key[order][1:] == key[order][:-1]
-    found = np.zeros(len(records), dtype=bool)
-    found[order] = falls
-    return found
+    falls = ~run_starts(*(key[order] for key in keys))
+    falls[1:] &= np.diff(records["time"][order]) < 0
+    return _back(order, falls)
 
 
 def in_sessions(records: np.ndarray, by_session: bool, gap_seconds: float, events: bool) -> np.ndarray:
@@ -48,11 +40,8 @@ def in_sessions(records: np.ndarray, by_session: bool, gap_seconds: float, event
     ties += [records["response"]] if events else []
     outer = [records["session"], records["user"]] if by_session else [records["user"]]
     records = records[np.lexsort([records["row"], *ties, records["time"], *outer])]
-    begins = np.ones(len(records), dtype=bool)
-    begins[1:] = records["user"][1:] != records["user"][:-1]
-    if by_session:
-        begins[1:] |= records["session"][1:] != records["session"][:-1]
-    else:
+    begins = run_starts(records["user"], *([records["session"]] if by_session else []))
+    if not by_session:
         begins[1:] |= np.diff(records["time"]) > gap_seconds
     first = np.flatnonzero(begins)  # (S,)
     lengths = np.diff(np.append(first, len(records)))
@@ -79,8 +68,7 @@ def merged_events(records: np.ndarray, orphans_count: bool) -> tuple[np.ndarray,
     size = len(records)
     order = np.lexsort([np.arange(size), records["item"], records["session"]])
     ordered = records[order]
-    begins = np.ones(size, dtype=bool)
-    begins[1:] = (ordered["item"][1:] != ordered["item"][:-1]) | (ordered["session"][1:] != ordered["session"][:-1])
+    begins = run_starts(ordered["item"], ordered["session"])
     group = np.cumsum(begins) - 1  # (rows,) each session's dealings with one item
     shown = ordered["response"] == SKIP
     orphan = _count_within(shown, begins) == 0
@@ -92,22 +80,16 @@ def merged_events(records: np.ndarray, orphans_count: bool) -> tuple[np.ndarray,
     best = np.zeros(int(opens.sum()), dtype=response.dtype)
     np.maximum.at(best, latest[opened], response[opened])
     response[opens] = best
-    back = np.empty(size, dtype=np.int64)
-    back[order] = np.arange(size)
-    return response[back], opens[back], (orphan & ever_shown)[back], (orphan & ~ever_shown)[back]
+    return tuple(_back(order, values) for values in (response, opens, orphan & ever_shown, orphan & ~ever_shown))
 
 
 def further_than_before(records: np.ndarray) -> np.ndarray:
     """(rows,) bool: the last record of the item in the session went less far, as if this were its click."""
     order = np.lexsort([np.arange(len(records)), records["item"], records["session"]])
     ordered = records[order]
-    further = np.zeros(len(records), dtype=bool)
-    further[1:] = ordered["response"][1:] > ordered["response"][:-1]
-    for name in ("session", "item"):
-        further[1:] &= ordered[name][1:] == ordered[name][:-1]
-    found = np.zeros(len(records), dtype=bool)
-    found[order] = further
-    return found
+    further = ~run_starts(ordered["item"], ordered["session"])
+    further[1:] &= ordered["response"][1:] > ordered["response"][:-1]
+    return _back(order, further)
 
 
 def busy_users(records: np.ndarray, most: int) -> np.ndarray:
@@ -115,9 +97,7 @@ def busy_users(records: np.ndarray, most: int) -> np.ndarray:
     days = np.floor(records["time"] / _DAY)
     order = np.lexsort([days, records["user"]])
     users, days = records["user"][order], days[order]
-    begins = np.ones(len(records), dtype=bool)
-    begins[1:] = (users[1:] != users[:-1]) | (days[1:] != days[:-1])
-    first = np.flatnonzero(begins)
+    first = np.flatnonzero(run_starts(users, days))
     return np.unique(users[first][np.diff(np.append(first, len(records))) > most])
 
 
@@ -132,11 +112,16 @@ def one_item_sessions(impressions: np.ndarray) -> np.ndarray:
     """Positions of the first impression of each session that shows a single item, in records of whole sessions."""
     if not len(impressions):
         return np.zeros(0, dtype=np.int64)
-    begins = np.ones(len(impressions), dtype=bool)
-    begins[1:] = impressions["session"][1:] != impressions["session"][:-1]
-    first = np.flatnonzero(begins)
+    first, _ = session_spans(impressions["session"])
     items = impressions["item"]
     return first[np.minimum.reduceat(items, first) == np.maximum.reduceat(items, first)]
+
+
+def _back(order: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(rows,) the ``values`` of rows in ``order``, where the rows were before."""
+    back = np.empty_like(values)
+    back[order] = values
+    return back
 
 
 def _count_within(marked: np.ndarray, begins: np.ndarray) -> np.ndarray:
