@@ -30,7 +30,7 @@ from benchmarks.run import Plan, make_plan
 from benchmarks.tables import TablesConfig, make_tables
 from benchmarks.tasks import MOVIELENS, Preset, make_preset
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.movielens import read_movielens
+from recsim_hrl.data.sources.movielens import read_movielens
 from recsim_hrl.data.splits import SPLITS, split_by_time
 from recsim_hrl.simulator.evaluate import evaluate_simulator
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator

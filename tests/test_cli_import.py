@@ -57,7 +57,7 @@ def test_one_command_makes_an_environment(shop, fitted):
 
 def test_the_last_line_makes_the_environment(shop, tmp_path, capsys, monkeypatch):
     """Fits are replaced, as the line is what is looked at; 12 items allow no session of 50."""
-    monkeypatch.setattr("recsim_hrl.commands.Fit.run", lambda self: None)
+    monkeypatch.setattr("recsim_hrl.commands.own.Fit.run", lambda self: None)
     assert main(["import", str(shop), "--out", str(tmp_path / "x"), *COLUMNS]) == 0
     line = capsys.readouterr().out.rstrip("\n").split("\n")[-1].strip()
     assert line == f'gymnasium.make("RecSession-v0", simulator="{tmp_path / "x"}", session_length=12)'

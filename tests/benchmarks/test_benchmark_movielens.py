@@ -26,10 +26,10 @@ from benchmarks.movielens import (
 )
 from benchmarks.tasks import MOVIELENS, Entry, Preset, Task, make_preset, training_log
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.movielens_files import GENRES
+from recsim_hrl.data.sources.movielens_files import GENRES
 from recsim_hrl.simulator.fit import fit_key, load_sequences
 from recsim_hrl.simulator.store import load_simulator
-from tests.data.test_movielens import folder, publisher_files
+from tests.data.sources.test_movielens import folder, publisher_files
 
 FIT_SMALL = dataclasses.replace(FIT, passes=1, batch=400, kinds=2, hidden=4)
 BOUNDS_SMALL = BoundsConfig(impressions=40, rounds=1, workers=1)

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import event_logs
 from benchmarks.aggregate import read_csv
 from benchmarks.event_logs import EventLogsConfig, main, write_events
-from recsim_hrl.data.taobao import TaobaoConfig, read_taobao
+from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
 
 
 def test_the_events_are_in_the_publishers_format(tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ import numpy as np
 import recsim_hrl  # noqa: F401  registers the environments
 from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
-from recsim_hrl.data.retailrocket import read_retailrocket
+from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
 from tests.data import test_retailrocket, test_taobao, test_yoochoose
-from tests.data.test_movielens import archive, publisher_files
+from tests.data.sources.test_movielens import archive, publisher_files
 from tests.docs.pages import ROOT, Preparation
 
 

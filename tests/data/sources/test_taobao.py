@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.taobao import TaobaoConfig, read_taobao
-from tests.data.test_retailrocket import archive, folder
+from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
+from tests.data.sources.test_retailrocket import archive, folder
 
 T = 1_511_544_070
 """01:21 in China on 25 November 2017, in seconds."""

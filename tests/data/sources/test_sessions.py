@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.data.blocks import whole_runs
-from recsim_hrl.data.sessions import collapse, cut_visits
+from recsim_hrl.data.sources.sessions import collapse, cut_visits
 from recsim_hrl.types import CLICK, ORDER, SKIP
 
 

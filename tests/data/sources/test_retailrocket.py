@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
-from recsim_hrl.data.event_log import reading_report
-from recsim_hrl.data.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources.event_log import reading_report
+from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.splits import split_by_time
 
 T = 1_433_221_332_117

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from recsim_hrl.data.archives import DOWNLOAD, members_of
-from recsim_hrl.data.event_fields import Field
 from recsim_hrl.data.schema import LogError, Origin
+from recsim_hrl.data.sources.event_fields import Field
 
 _BLOCK_BYTES = 2 << 20
 """Bytes of a file that are read at a time; no line may be longer."""

@@ -5,8 +5,8 @@ import pytest
 
 from recsim_hrl.cli import main
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.yoochoose import YoochooseConfig, read_yoochoose
-from tests.data.test_retailrocket import archive, folder
+from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
+from tests.data.sources.test_retailrocket import archive, folder
 
 # Session, time, item, context; sessions are numbered, but the file is in no order of time.
 CLICKS = """\

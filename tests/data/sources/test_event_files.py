@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsim_hrl.data import event_files
-from recsim_hrl.data.event_fields import optional_whole, signed, utc_time, whole, word
-from recsim_hrl.data.event_files import Place, TextTable, find_files, read_table
 from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources import event_files
+from recsim_hrl.data.sources.event_fields import optional_whole, signed, utc_time, whole, word
+from recsim_hrl.data.sources.event_files import Place, TextTable, find_files, read_table
 
 TABLE = TextTable("a.csv", (whole("id"), word("kind", ("view", "buy")), optional_whole("order")), is_headed=True)
 BARE = TextTable("a.csv", (whole("id"), signed("time")), is_headed=False)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from recsim_hrl.data.blocks import Block
-from recsim_hrl.data.event_fields import signed, whole, word
-from recsim_hrl.data.event_files import Place, TextTable, find_files, read_table
-from recsim_hrl.data.event_log import EventConfig, EventData, write_event_log
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.data.sources.event_fields import signed, whole, word
+from recsim_hrl.data.sources.event_files import Place, TextTable, find_files, read_table
+from recsim_hrl.data.sources.event_log import EventConfig, EventData, write_event_log
 from recsim_hrl.types import CLICK, ORDER, SKIP
 
 _RESPONSES = {"pv": SKIP, "fav": CLICK, "cart": CLICK, "buy": ORDER}

@@ -13,11 +13,11 @@ import torch
 
 from recsim_hrl.data import files
 from recsim_hrl.data.blocks import Block, whole_runs
-from recsim_hrl.data.event_store import EventStore, event_store
 from recsim_hrl.data.item_vectors import item_vectors
 from recsim_hrl.data.log import InteractionLog, LogWriter
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.sessions import collapse, cut_visits
+from recsim_hrl.data.sources.event_store import EventStore, event_store
+from recsim_hrl.data.sources.sessions import collapse, cut_visits
 from recsim_hrl.data.splits import boundary_of
 from recsim_hrl.types import Catalogue
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recsim_hrl.data import event_store
-from recsim_hrl.data.event_store import event_store as open_store
 from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources import event_store
+from recsim_hrl.data.sources.event_store import event_store as open_store
 
 
 def fill(store, rows, size=1000):

@@ -5,9 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from recsim_hrl.data.movielens import MovielensConfig, read_movielens
-from recsim_hrl.data.movielens_files import GENRES, read_ratings
 from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources.movielens import MovielensConfig, read_movielens
+from recsim_hrl.data.sources.movielens_files import GENRES, read_ratings
 from recsim_hrl.data.splits import split_by_time
 
 # Item id, title as the publisher writes it, release date, genres.

@@ -11,8 +11,8 @@ import torch
 
 from recsim_hrl.data.item_vectors import positive_ends, standardised, unit_scale
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.movielens_files import Ratings, read_ratings
-from recsim_hrl.data.sessions import cut_visits
+from recsim_hrl.data.sources.movielens_files import Ratings, read_ratings
+from recsim_hrl.data.sources.sessions import cut_visits
 from recsim_hrl.data.splits import boundary_of
 from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP, Catalogue
 

@@ -1,0 +1,108 @@
+"""Commands that fit a simulator, hold it against a log and tell what it is."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+from tyro.conf import OmitArgPrefixes, Positional
+
+from recsim_hrl.commands.about import about_simulator, lines_about
+from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.data.splits import SPLITS, split_by_time
+from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
+from recsim_hrl.simulator.fidelity import FidelityConfig
+from recsim_hrl.simulator.fit import FitConfig, fit_simulator
+from recsim_hrl.simulator.folder import simulator_folder
+from recsim_hrl.simulator.store import load_simulator
+from recsim_hrl.simulator.validity_report import write_validity
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a simulator to a log: a response model, by maximum likelihood with early stopping, then calibrated.
+
+    A fit that was interrupted goes on when it is started again with the same arguments. With `--split both` the log
+    is cut in time into two halves, and OUT/train and OUT/test become two simulators on disjoint sessions: agents
+    learn on the first and are judged on the second.
+    """
+
+    log: Positional[Path]
+    """The log to learn from."""
+    out: Path
+    """Folder of the simulator; a simulator that is there is replaced."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
+    split: Literal["none", "both"] = "none"
+    """Fit one simulator to the whole log, or one to each half."""
+    halves: Path | None = None
+    """Where `--split both` puts the two halves of the log; OUT-log without."""
+    name: str | None = None
+    """Name of the simulator; the folder's without."""
+    processes: Literal[1, 2] = 2 if (os.cpu_count() or 1) > 1 else 1
+    """Processes that share the work; the simulator is the same."""
+    config: OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+
+    def run(self) -> None:
+        log, name = InteractionLog.open(self.log, self.items), self.name or self.out.resolve().name
+        if self.split == "none":
+            fit_simulator(log, self.out, self.config, name, tqdm.write, self.processes)
+            print(f"wrote {self.out}; see `recsim-hrl inspect {self.out}`")
+            return
+        halves = self.halves or self.out.with_name(f"{self.out.name}-log")
+        for side, part in zip(SPLITS, split_by_time(log, halves), strict=True):
+            print(f"{side}: {part.rows:,} impressions")
+            fit_simulator(part, self.out / side, self.config, f"{name}-{side}", tqdm.write, self.processes)
+        print(f"wrote {self.out}; hold it against the other half of the log with")
+        print(f"  recsim-hrl evaluate {self.out} --log {halves / 'test'} --out {self.out}-validity")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.md, .json and .png.
+
+    Where the log comes from `generate`, the true users are known: the report then also has the best possible
+    prediction (exact Bayes) and compares what ten policies earn in the true world and in the simulator.
+    """
+
+    simulator: Positional[str]
+    """Folder of a simulator, or the name of one that comes with the package."""
+    log: Path
+    """A log over the same items, usually the half that the simulator was not fitted to."""
+    out: Path
+    """Folder of the report."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
+    split: Split = "train"
+    """Which simulator of a folder that holds two."""
+    config: OmitArgPrefixes[EvaluationConfig] = field(default_factory=EvaluationConfig)
+    policies: FidelityConfig = field(default_factory=FidelityConfig)
+
+    def run(self) -> None:
+        simulator, log = load_simulator(self.simulator, self.split), InteractionLog.open(self.log, self.items)
+        evaluation = evaluate_simulator(simulator, log, self.config, self.policies, tqdm.write)
+        write_validity(evaluation, self.out)
+        for target in evaluation.targets:
+            print(target)
+        print(f"wrote {self.out / 'validity.md'}")
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Tell what a simulator is: its catalogue, its model, its users, what it was fitted to and how well."""
+
+    simulator: Positional[str] = "default"
+    """Folder of a simulator, or the name of one that comes with the package."""
+    split: Split = "train"
+    """Which simulator of a folder that holds two."""
+    json: bool = False
+    """Print a JSON object."""
+
+    def run(self) -> None:
+        simulator = load_simulator(self.simulator, self.split)
+        about = about_simulator(simulator, simulator_folder(self.simulator, self.split))
+        print(json.dumps(about, indent=2) if self.json else "\n".join(lines_about(about)))
