@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "generate": "write a log of the synthetic market, whose true users are known",
-    "movielens": "turn MovieLens-100k into a log",
+    "movielens": "turn MovieLens 100k, 1M, 20M or 25M into a log",
     "retailrocket": "turn RetailRocket's events into a log",
     "taobao": "turn Taobao UserBehavior into a log",
     "yoochoose": "turn YooChoose, of the RecSys Challenge 2015, into a log",

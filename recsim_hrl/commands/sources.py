@@ -7,7 +7,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.sources.event_log import reading_report
-from recsim_hrl.data.sources.movielens import MovielensConfig, read_movielens
+from recsim_hrl.data.sources.movielens import MovielensConfig, ratings_report, read_movielens
 from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
@@ -15,16 +15,19 @@ from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
 
 @dataclass(frozen=True)
 class Movielens:
-    """Turn MovieLens-100k into a log: ratings in time order; 1 to 3 stars are a skip, 4 a click, 5 an order."""
+    """Turn MovieLens 100k, 1M, 20M or 25M into a log: below 4 stars is a skip, below 5 a click, 5 an order."""
 
     source: Positional[Path]
-    """The publisher's ml-100k.zip or its folder, a folder with RecBole's atomic files, or RecBole's wheel."""
+    """The publisher's archive or its folder, a folder with RecBole's atomic files, RecBole's wheel, or the file of the
+    ratings with the others beside it."""
     out: Path
     """Folder of the log; a log that is there is replaced."""
     config: OmitArgPrefixes[MovielensConfig] = field(default_factory=MovielensConfig)
 
     def run(self) -> None:
-        print(read_movielens(self.source, self.out, self.config).report())
+        log = read_movielens(self.source, self.out, self.config)
+        print(ratings_report(log))
+        print(log.report())
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,21 @@ def item_vectors(
     return np.concatenate([unit_scale(factors), unit_scale(seen)], axis=1).astype(np.float32)
 
 
+def together_factors(sessions: Callable[[], Iterable[Block]], items: int, width: int, seed: int = 0) -> np.ndarray:
+    """(I, width) factors alone, of ``items`` I: singular vectors times singular values, the largest first.
+
+    Args:
+        sessions: As those of ``item_vectors``; a session may also be all that a user was shown.
+        items: Number of items.
+        width: Number of factors; zeros where there are fewer.
+        seed: Draws the directions that the iteration begins with.
+    """
+    together = np.zeros(items, dtype=np.int64)
+    for block in sessions():
+        together += np.bincount(_shown_together(block)[0], minlength=items)
+    return _factors(sessions, together, width, seed)
+
+
 def _shown_together(block: Block) -> tuple[np.ndarray, np.ndarray]:
     """Items (n,) of the sessions of more than one, and the lengths (S,) of these; one item alone says nothing."""
     _, lengths = session_spans(block["session"])

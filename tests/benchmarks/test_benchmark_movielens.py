@@ -26,7 +26,7 @@ from benchmarks.movielens import (
 )
 from benchmarks.tasks import MOVIELENS, Entry, Preset, Task, make_preset, training_log
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.sources.movielens_files import GENRES
+from recsim_hrl.data.sources.movielens_forms import GENRES_100K as GENRES
 from recsim_hrl.simulator.fit import fit_key, load_sequences
 from recsim_hrl.simulator.store import load_simulator
 from tests.data.sources.test_movielens import folder, publisher_files

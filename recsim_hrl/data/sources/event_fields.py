@@ -1,7 +1,7 @@
 """Fields of a public event log: which text each may hold, and the values that become of it, a column at a time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,11 @@ class Field:
 def whole(name: str, allowed: str = "a whole number of 0 or more", low: int = 0, high: int = 10**18) -> Field:
     """A whole number from ``low`` (0 or more) to ``high``, written in digits alone."""
     return Field(name, allowed, lambda texts: _within(_whole(texts), low, high))
+
+
+def pointed(field: Field) -> Field:
+    """The same field, where a whole number may also be written as 3.0."""
+    return replace(field, convert=lambda texts: field.convert(pc.replace_substring_regex(texts, "[.]0*$", "")))
 
 
 def signed(name: str) -> Field:

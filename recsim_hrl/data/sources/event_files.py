@@ -1,5 +1,6 @@
 """Files of public event logs: found in a folder, an archive or by name, streamed, every value checked."""
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import IO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from recsim_hrl.data.archives import DOWNLOAD, members_of
@@ -20,23 +22,32 @@ _BLOCK_BYTES = 2 << 20
 """Bytes of a file that are read at a time; no line may be longer."""
 _PACKED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".tar", ".tgz")
 # RuntimeError and its kind NotImplementedError: an encrypted member, or an unknown compression.
-_READ_ERRORS = (pa.ArrowException, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+READ_ERRORS = (pa.ArrowException, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """The form of one file: rows of fields between commas, without quotes."""
+    """The form of one file: rows of fields between separators, without quotes."""
 
     file: str
     """Its name, as the publisher ships it."""
     fields: tuple[Field, ...]
     is_headed: bool
     """Whether the first line names the fields."""
+    separator: str = ","
+    """One character, or the same one several times."""
+    headings: tuple[str, ...] = ()
+    """What the first line calls the fields, where these are not their names."""
 
     @property
     def names(self) -> list[str]:
         """Names of the fields."""
         return [field.name for field in self.fields]
+
+    @property
+    def header(self) -> str:
+        """The first line of a headed file."""
+        return self.separator.join(self.headings or self.names)
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Place:
             yield file
 
 
-def find_files(source: Path, names: Sequence[str], data_set: str) -> dict[str, Place]:
+def find_files(source: Path, names: Sequence[str], data_set: str, optional: Sequence[str] = ()) -> dict[str, Place]:
     """Find the files called ``names`` wherever the publisher's download left them.
 
     Args:
@@ -72,18 +83,20 @@ def find_files(source: Path, names: Sequence[str], data_set: str) -> dict[str, P
             the others beside it.
         names: The files, all of them required.
         data_set: Its name, for error messages.
+        optional: Files that are found where they are there.
 
     Raises:
         LogError: a file is missing or there twice, or the archive is damaged or of another kind.
     """
     if not source.exists():
         raise LogError(f"no such file or folder; check the path, or download {data_set} there", source)
+    wanted = [*names, *optional]
     if source.is_dir() or source.name in names:
-        found = _in_folder(source if source.is_dir() else source.parent, names)
+        found = _in_folder(source if source.is_dir() else source.parent, wanted)
     elif source.suffix in _PACKED:
         raise LogError(f"got a {source.suffix} file, allowed .zip; extract it and pass the folder", source)
     else:
-        found = _in_archive(source, names)
+        found = _in_archive(source, wanted)
     missing = [name for name in names if name not in found]
     if missing:
         held = sorted(path.name for path in source.iterdir()) if source.is_dir() else sorted(found) or [source.name]
@@ -139,51 +152,83 @@ def read_table(place: Place, table: TextTable) -> Iterator[tuple[Origin, dict[st
 
 
 def _text_blocks(place: Place, table: TextTable) -> Iterator[pa.RecordBatch]:
-    broken: list[pa_csv.InvalidRow] = []
-
-    def note(row: pa_csv.InvalidRow) -> str:
-        broken.append(row)
-        return "error"
-
-    reading = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=table.names)
-    parsing = pa_csv.ParseOptions(quote_char=False, invalid_row_handler=note)
+    columns = _columns(table)
+    reading = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=columns)
+    parsing = pa_csv.ParseOptions(delimiter=table.separator[0], quote_char=False)
     options = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(table.names, pa.string()), strings_can_be_null=False, check_utf8=False
+        column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False, check_utf8=False
     )
+    line = 1
     try:
         with place.open() as stream:
             file = pa.PythonFile(stream, mode="r")
             with pa_csv.open_csv(file, reading, parsing, options) as reader:
-                yield from reader
-    except (*_READ_ERRORS, UnicodeDecodeError) as error:
-        if broken:
-            raise _broken_row(broken[0], place, table) from None
+                for block in reader:
+                    _check_gaps(block, line, place, table)
+                    yield block
+                    line += block.num_rows
+    except (*READ_ERRORS, UnicodeDecodeError) as error:
         if "Empty CSV" in str(error):
             raise LogError(f"the file is empty, allowed one row or more; {DOWNLOAD}", place.label) from None
+        broken = _first_broken(place, table) if isinstance(error, pa.ArrowInvalid) else None
+        if broken is not None:
+            raise broken from None
         raise LogError(f"not readable ({error}); the file is damaged: {DOWNLOAD}", place.label) from None
 
 
-def _broken_row(row: pa_csv.InvalidRow, place: Place, table: TextTable) -> LogError:
-    if table.is_headed and row.number == 1:
-        return _wrong_header(row.text, place, table)
+def _first_broken(place: Place, table: TextTable) -> LogError | None:
+    """The error for the first row with another number of fields; a slow second look, since Arrow tells no row that is
+    not UTF-8."""
+    line = 0
+    with place.open() as stream, io.TextIOWrapper(stream, "latin-1") as file:
+        for text in iter(lambda: file.readline(_BLOCK_BYTES), ""):
+            text = text.removesuffix("\n")
+            line += bool(text)
+            if text and text.count(table.separator[0]) != len(_columns(table)) - 1:
+                return _broken_row(text.encode("latin-1").decode("utf-8", "backslashreplace"), line, place, table)
+    return None
+
+
+def _columns(table: TextTable) -> list[str]:
+    """Columns as Arrow splits them, at one character: between two fields, a longer separator leaves empty ones."""
+    gaps = len(table.separator) - 1
+    spaced = [column for name in table.names for column in (name, *(f"after {name}, {gap}" for gap in range(gaps)))]
+    return spaced[: len(spaced) - gaps]
+
+
+def _check_gaps(block: pa.RecordBatch, first: int, place: Place, table: TextTable) -> None:
+    """Raise LogError where text stands inside a separator; ``first`` is the line that the block begins with."""
+    for name in block.schema.names:
+        if name not in table.names:
+            filled = pc.index(pc.equal(block.column(name), ""), False).as_py()
+            if filled >= 0:
+                text = table.separator[0].join(_shown(block.column(column), filled) for column in block.schema.names)
+                raise _broken_row(text, first + filled, place, table)
+
+
+def _broken_row(text: str, line: int, place: Place, table: TextTable) -> LogError:
+    if table.is_headed and line == 1:
+        return _wrong_header(text, place, table)
+    fields = len(text.split(table.separator))
     return LogError(
-        f"a broken row: got {row.actual_columns} fields ({row.text[:80]!r}), allowed {row.expected_columns} "
-        f"({', '.join(table.names)}) between commas; correct the row, or {DOWNLOAD}",
+        f"a broken row: got {fields} fields ({text[:80]!r}), allowed {len(table.fields)} "
+        f"({', '.join(table.names)}) separated by {table.separator!r}; correct the row, or {DOWNLOAD}",
         place.label,
-        table.names[min(row.actual_columns, len(table.names) - 1)],
-        row.number - table.is_headed,
+        table.names[min(fields, len(table.names) - 1)],
+        line - table.is_headed,
         table.is_headed,
     )
 
 
 def _check_header(names: list[str], place: Place, table: TextTable) -> None:
-    if names != table.names:
-        raise _wrong_header(",".join(names), place, table)
+    got = table.separator.join(names)
+    if got != table.header:
+        raise _wrong_header(got, place, table)
 
 
 def _wrong_header(got: str, place: Place, table: TextTable) -> LogError:
     return LogError(
-        f"got the header {got[:80]!r}, allowed {','.join(table.names)!r}; the file is another one or lost its first "
+        f"got the header {got[:80]!r}, allowed {table.header!r}; the file is another one or lost its first "
         f"line: check the path, or {DOWNLOAD}",
         place.label,
     )

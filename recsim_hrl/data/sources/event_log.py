@@ -14,10 +14,11 @@ import torch
 from recsim_hrl.data import files
 from recsim_hrl.data.blocks import Block, whole_runs
 from recsim_hrl.data.item_vectors import item_vectors
-from recsim_hrl.data.log import InteractionLog, LogWriter
+from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sources.event_store import EventStore, event_store
-from recsim_hrl.data.sources.sessions import collapse, cut_visits
+from recsim_hrl.data.sources.log_rows import cut_into_sessions, write_sessions
+from recsim_hrl.data.sources.sessions import collapse
 from recsim_hrl.data.splits import boundary_of
 from recsim_hrl.types import Catalogue
 
@@ -100,7 +101,7 @@ def write_event_log(data: EventData, path: str | Path, config: EventConfig) -> I
         reading = _load(data, store)
         reading |= _collapse(store, config)
         kept, dropped = _kept_items(store, config, path)
-        starts = _cut(store, kept, config)
+        starts = cut_into_sessions(store, _kept_visits(store, kept), config.session_length)
         boundary = int(boundary_of(starts, config.training_fraction))
         labels = data.labels(kept) if data.labels else _most_told(store, kept)
         found = np.unique(labels)
@@ -121,7 +122,7 @@ def write_event_log(data: EventData, path: str | Path, config: EventConfig) -> I
             "training_sessions": int(np.searchsorted(starts, boundary)),
             "categories": ["unknown" if label == NO_LABEL else str(label) for label in found],
         }
-        _write(store, catalogue, path, metadata)
+        write_sessions(store, catalogue, path, metadata)
     return InteractionLog.open(path)
 
 
@@ -196,24 +197,13 @@ def _kept_items(store: EventStore, config: EventConfig, path: Path) -> tuple[np.
     return np.sort(items[:size]), dropped
 
 
-def _cut(store: EventStore, kept: np.ndarray, config: EventConfig) -> np.ndarray:
-    """Fill the table ``log_rows`` with the impressions of the log, session after session; (S,) ascending starts."""
-    sessions, starts = 0, []
-    columns = "session BIGINT, start BIGINT, step BIGINT, user BIGINT, item_index BIGINT, milliseconds BIGINT"
-    with store.filled("log_rows", f"{columns}, response TINYINT") as add:
-        for block in whole_runs(store.blocks("SELECT * FROM impressions"), "visit"):
-            place = np.searchsorted(kept, block["item"]).clip(max=len(kept) - 1)
-            stays = kept[place] == block["item"]
-            if not stays.any():
-                continue
-            block = {name: values[stays] for name, values in (block | {"item_index": place}).items()}
-            session, step = cut_visits(block.pop("visit"), config.session_length)
-            start = block["milliseconds"][step == 0]  # (sessions of the block,)
-            starts.append(start)
-            del block["item"]
-            add(block | {"session": session + sessions, "step": step, "start": start[session]})
-            sessions += len(start)
-    return np.sort(np.concatenate(starts))
+def _kept_visits(store: EventStore, kept: np.ndarray) -> Iterator[Block]:
+    """The impressions of the ``kept`` items (I,), in blocks of whole visits."""
+    for block in whole_runs(store.blocks("SELECT * FROM impressions"), "visit"):
+        place = np.searchsorted(kept, block["item"]).clip(max=len(kept) - 1)
+        stays = kept[place] == block["item"]
+        if stays.any():
+            yield {name: values[stays] for name, values in (block | {"item_index": place}).items() if name != "item"}
 
 
 def _most_told(store: EventStore, kept: np.ndarray) -> np.ndarray:
@@ -228,24 +218,3 @@ def _most_told(store: EventStore, kept: np.ndarray) -> np.ndarray:
     for block in told:  # the last label of an item is the one that stays
         labels[block["item_index"]] = block["label"]
     return labels
-
-
-def _write(store: EventStore, catalogue: Catalogue, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the rows in order of the sessions' starts."""
-    sessions, last = -1, -1
-    with LogWriter(path, catalogue, metadata) as writer:
-        for block in store.blocks("SELECT * FROM log_rows ORDER BY start, session, step"):
-            session = block["session"]
-            begins = session != np.concatenate([[last], session[:-1]])
-            session_id = sessions + np.cumsum(begins)
-            sessions, last = int(session_id[-1]), int(session[-1])
-            writer.append(
-                {
-                    "session_id": session_id,
-                    "step": block["step"],
-                    "user_id": block["user"],
-                    "item_index": block["item_index"],
-                    "response": block["response"],
-                    "timestamp": block["milliseconds"] / 1000,
-                }
-            )

@@ -67,7 +67,7 @@ def event_store(beside: Path, memory_mb: int) -> Iterator[EventStore]:
         import duckdb
     except ImportError as error:
         raise LogError(
-            "event logs are sorted with DuckDB, which is not installed; run `pip install recsim-hrl[data]`"
+            "logs of publishers are sorted with DuckDB, which is not installed; run `pip install recsim-hrl[data]`"
         ) from error
     parent = beside.resolve().parent
     parent.mkdir(parents=True, exist_ok=True)

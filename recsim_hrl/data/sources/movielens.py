@@ -1,173 +1,192 @@
-"""MovieLens-100k as an interaction log: real ratings in time order, cut into sessions, with item embeddings.
+"""MovieLens as an interaction log: real ratings in time order, cut into sessions, with item embeddings.
 
 What the mapping means, and what it does not, is in ``docs/datasets/movielens.md``.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from recsim_hrl.data.item_vectors import positive_ends, standardised, unit_scale
+from recsim_hrl.data import files
+from recsim_hrl.data.archives import DOWNLOAD
+from recsim_hrl.data.blocks import Block, run_starts, whole_runs
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.sources.movielens_files import Ratings, read_ratings
-from recsim_hrl.data.sources.sessions import cut_visits
+from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources.event_store import EventStore, event_store
+from recsim_hrl.data.sources.log_rows import cut_into_sessions, write_sessions
+from recsim_hrl.data.sources.movielens_files import Movies, check_counts, rating_blocks, read_movies
+from recsim_hrl.data.sources.movielens_forms import Found, find_movielens
+from recsim_hrl.data.sources.movielens_items import SCALARS, movie_vectors, rarest_genre
+from recsim_hrl.data.sources.sessions import visits
 from recsim_hrl.data.splits import boundary_of
-from recsim_hrl.types import CLICK, NO_ITEM, ORDER, SKIP, Catalogue
+from recsim_hrl.types import CLICK, ORDER, SKIP, Catalogue
 
-RESPONSE_OF_STARS = np.array([NO_ITEM, SKIP, SKIP, SKIP, CLICK, ORDER])
-"""Response by number of stars; there is no rating of 0 stars."""
-
-_DAMPING = 5.0
-"""Ratings' worth of doubt that pulls the mean and the factors of a rarely rated movie towards 0."""
-_SCALARS = 2
-"""Entries of an embedding between genres and factors: year of release and mean training rating."""
+_MILLISECONDS_A_YEAR = 365 * 86_400_000
 
 
 @dataclass(frozen=True)
 class MovielensConfig:
-    """How ratings become sessions and embeddings."""
+    """How ratings become sessions, responses and embeddings."""
 
     gap_seconds: int = 1800
     """A user who rates nothing for longer than this has left: the next rating begins a new visit."""
     session_length: int = 50
     """A visit of L ratings becomes round(L / session_length) sessions of equal length, at least one."""
+    click_stars: float = 4.0
+    """Fewest stars of a click; fewer are a skip."""
+    order_stars: float = 5.0
+    """Fewest stars of an order."""
     training_fraction: float = 0.5
     """Share of the sessions, earliest first, whose ratings the embeddings may use."""
     embedding_dim: int = 50
     """Width of the item embedding: the genres, two scalars, and the rest factors."""
+    memory_mb: int = 512
+    """MiB that sorting may take; what does not fit waits on disk, beside the log."""
 
     def __post_init__(self) -> None:
-        for name, low in (("gap_seconds", 0), ("session_length", 1), ("embedding_dim", 1)):
+        for name, low in (("gap_seconds", 0), ("session_length", 1), ("embedding_dim", 1), ("memory_mb", 64)):
             if getattr(self, name) < low:
                 raise ValueError(f"movielens {name}: got {getattr(self, name)}, allowed {low} or more; raise it")
+        if not 0.5 <= self.click_stars <= self.order_stars <= 5.0:
+            raise ValueError(
+                f"movielens click_stars and order_stars: got {self.click_stars} and {self.order_stars}, allowed 0.5 "
+                "to 5, the first not above the second; change them"
+            )
         if not 0.0 < self.training_fraction < 1.0:
             raise ValueError(
                 f"movielens training_fraction: got {self.training_fraction}, allowed above 0 and below 1; change it"
             )
 
 
-@dataclass(frozen=True)
-class _Sessions:
-    """The ratings in log order."""
-
-    rows: np.ndarray  # (n,) which rating
-    session: np.ndarray  # (n,) from 0, in order of start
-    step: np.ndarray  # (n,)
-    start_seconds: np.ndarray  # (n,) when the row's session starts
-
-
 def read_movielens(source: str | Path, path: str | Path, config: MovielensConfig | None = None) -> InteractionLog:
-    """Write MovieLens-100k as a log and open it.
+    """Write MovieLens 100k, 1M, 20M or 25M as a log and open it.
 
-    Ratings of 1 to 3 stars are skips, 4 a click, 5 an order. The log's metadata names the categories (genres) and
-    holds the ``boundary`` in seconds before which a session is a training session; ``split_by_time(log, path,
-    boundary=log.metadata["boundary"])`` makes that split, which is also the one of its default ``fraction``.
+    Ratings below 4 stars are skips, those below 5 clicks, 5 an order. The log's metadata names the categories
+    (genres), tells under ``reading`` what was read, and holds the ``boundary`` in seconds before which a session is a
+    training session; ``split_by_time(log, path, boundary=log.metadata["boundary"])`` makes that split, which is also
+    the one of its default ``fraction``.
 
     Args:
-        source: The publisher's ml-100k.zip or its folder, a folder with RecBole's atomic files, or RecBole's wheel.
+        source: The publisher's archive or its folder, a folder with RecBole's atomic files, RecBole's wheel, or the
+            file of the ratings with the others beside it.
         path: The folder to write; a log that is there is replaced.
-        config: How ratings become sessions and embeddings.
+        config: How ratings become sessions, responses and embeddings.
 
     Raises:
-        LogError: a file is missing or damaged, or ``path`` is in use; the message names file, row and fix.
+        LogError: a file is missing or damaged, ``path`` is in use, or DuckDB is not installed; the message names
+            file, row and fix.
     """
-    config = config or MovielensConfig()
-    ratings = read_ratings(source)
-    factors = config.embedding_dim - len(ratings.genre_names) - _SCALARS
-    if factors < 0:
+    config, source, path = config or MovielensConfig(), Path(source), Path(path)
+    files.check_replaceable(path)  # now, and not after the work
+    found = find_movielens(source)
+    movies = read_movies(found)
+    genres = len(movies.genre_names)
+    if config.embedding_dim < genres + SCALARS:
         raise ValueError(
-            f"movielens embedding_dim: got {config.embedding_dim}, allowed {config.embedding_dim - factors} or more: "
-            f"{len(ratings.genre_names)} genres, year and mean rating; raise it"
+            f"movielens embedding_dim: got {config.embedding_dim}, allowed {genres + SCALARS} or more: {genres} "
+            "genres, year and mean rating; raise it"
         )
-    sessions = _sessions(ratings, config)
-    starts = sessions.start_seconds[sessions.step == 0]  # ascending
-    boundary = boundary_of(starts, config.training_fraction)
-    training = sessions.rows[sessions.start_seconds < boundary]
-    catalogue = Catalogue(
-        torch.from_numpy(ratings.item_ids),
-        torch.from_numpy(_embeddings(ratings, training, factors)),
-        torch.from_numpy(_rarest_genre(ratings.genres)),
-        torch.zeros(len(ratings.item_ids)),  # prices: the data set has none
+    with event_store(path, config.memory_mb) as store:
+        ratings = _load(found, movies, store)
+        data_set = found.form.data_set(ratings)
+        starts = cut_into_sessions(store, _visits(found, movies, store, config), config.session_length, "stars DOUBLE")
+        boundary = int(boundary_of(starts, config.training_fraction))
+
+        def training() -> Iterator[Block]:
+            query = f"SELECT user AS session, item_index, stars FROM log_rows WHERE start < {boundary}"
+            return whole_runs(store.blocks(query), "session")
+
+        vectors = movie_vectors(training, movies, config.embedding_dim - genres - SCALARS)
+        columns = map(torch.from_numpy, (movies.item_ids, vectors, rarest_genre(movies.genres)))
+        catalogue = Catalogue(*columns, prices=torch.zeros(len(vectors)))  # the data set has no prices
+        metadata = {
+            "name": data_set.name,
+            "source": f"{data_set.title} (GroupLens), read from {source.name}",
+            "reader": asdict(config),
+            "reading": {"ratings": ratings, "published": {one.title: one.ratings for one in found.form.data_sets}},
+            "boundary": boundary // 1000,
+            "training_sessions": int(np.searchsorted(starts, boundary)),
+            "categories": list(movies.genre_names),
+        }
+        write_sessions(store, catalogue, path, metadata)
+    return InteractionLog.open(path)
+
+
+def ratings_report(log: InteractionLog) -> str:
+    """How many ratings were read, and how many the publisher states, in a line."""
+    reading = log.metadata["reading"]
+    stated = " and ".join(f"{ratings:,} for {title}" for title, ratings in reading["published"].items())
+    return f"read {reading['ratings']:,} ratings (the publisher states {stated})"
+
+
+def _load(found: Found, movies: Movies, store: EventStore) -> int:
+    """Fill the table ``ratings``; how many there are."""
+    first, last = np.iinfo(np.int64).max, 0
+    columns = "user BIGINT, item BIGINT, item_index BIGINT, half_stars TINYINT, milliseconds BIGINT, row BIGINT"
+    with store.filled("ratings", columns) as add:
+        for block in rating_blocks(found, movies):
+            first, last = min(first, block["milliseconds"].min()), max(last, block["milliseconds"].max())
+            add(block)
+    if last - first > found.form.years * _MILLISECONDS_A_YEAR:
+        raise _far_off(found, store)
+    counts = store.whole("SELECT count(*) AS ratings, count(DISTINCT user) AS users FROM ratings")
+    held = {name: int(values[0]) for name, values in counts.items()} | {"items": len(movies.item_ids)}
+    check_counts(found, held)
+    return held["ratings"]
+
+
+def _far_off(found: Found, store: EventStore) -> LogError:
+    """The error for the rating that is farthest from the middle one."""
+    table = found.form.ratings
+    worst = store.whole(
+        "SELECT row, milliseconds // 1000 AS seconds FROM ratings, (SELECT median(milliseconds) AS middle FROM ratings)"
+        " ORDER BY abs(milliseconds - middle) DESC, row LIMIT 1"
     )
-    columns = {
-        "session_id": sessions.session,
-        "step": sessions.step,
-        "user_id": ratings.user_ids[sessions.rows],
-        "item_index": ratings.item_index[sessions.rows],
-        "response": RESPONSE_OF_STARS[ratings.stars[sessions.rows]],
-        "timestamp": ratings.seconds[sessions.rows],
-    }
-    metadata = {
-        "name": "movielens-100k",
-        "source": f"MovieLens-100k (GroupLens), read from {Path(source).name}",
-        "reader": asdict(config),
-        "boundary": int(boundary),
-        "training_sessions": int((starts < boundary).sum()),
-        "categories": list(ratings.genre_names),
-    }
-    return InteractionLog.from_arrays(columns, catalogue, path, metadata)
-
-
-def _sessions(ratings: Ratings, config: MovielensConfig) -> _Sessions:
-    """Cut each user's ratings, by time and then by movie id (half of them share their second with another one)."""
-    order = np.lexsort((ratings.item_ids[ratings.item_index], ratings.seconds, ratings.user_ids))
-    users, seconds = ratings.user_ids[order], ratings.seconds[order]
-    leaves = (users[1:] != users[:-1]) | (np.diff(seconds) > config.gap_seconds)
-    _, place = cut_visits(np.concatenate([[0], np.cumsum(leaves)]), config.session_length)  # (n,)
-    starts = np.flatnonzero(place == 0)  # (S,)
-    lengths = np.diff(np.append(starts, len(order)))  # (S,)
-    by_time = np.argsort(seconds[starts], kind="stable")
-    starts, lengths = starts[by_time], lengths[by_time]
-    step = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    rows = order[np.repeat(starts, lengths) + step]
-    return _Sessions(rows, np.repeat(np.arange(len(starts)), lengths), step, np.repeat(seconds[starts], lengths))
-
-
-def _rarest_genre(genres: np.ndarray) -> np.ndarray:
-    """(I,) the genre of each movie that the fewest movies have: Animation says more than Drama."""
-    return np.where(genres, genres.sum(axis=0), len(genres) + 1).argmin(axis=1)
-
-
-def _embeddings(ratings: Ratings, training: np.ndarray, factors: int) -> np.ndarray:
-    """(I, D) float32: genres, then year and mean training rating, then factors; each block with mean square norm 1.
-
-    Equal blocks, so that none decides alone which movies are near each other.
-    """
-    items, stars = ratings.item_index[training], ratings.stars[training].astype(np.float64)
-    users = np.unique(ratings.user_ids[training], return_inverse=True)[1]
-    stars = stars - (stars.mean() if len(stars) else 0.0)
-    user_bias = _damped_means(stars, users, int(users.max(initial=-1)) + 1)  # (users,)
-    item_bias = _damped_means(stars - user_bias[users], items, len(ratings.item_ids))  # (I,)
-    known = ~np.isnan(ratings.years)
-    years = np.where(known, ratings.years, ratings.years[known].mean() if known.any() else 0.0)
-    rated = np.zeros((len(user_bias), len(item_bias)))
-    rated[users, items] = 1.0
-    blocks = (
-        ratings.genres / np.sqrt(ratings.genres.sum(axis=1, keepdims=True)),  # (I, G)
-        np.stack([standardised(years), standardised(item_bias)], axis=1),  # (I, 2)
-        _item_factors(rated, factors),  # (I, factors)
+    return LogError(
+        f"got {worst['seconds'][0]}, more than {found.form.years} years from other ratings; correct the row, "
+        f"or {DOWNLOAD}",
+        found.files[table.file].label,
+        table.names[-1],
+        int(worst["row"][0]),
+        table.is_headed,
     )
-    return np.concatenate([unit_scale(block) for block in blocks], axis=1).astype(np.float32)
 
 
-def _damped_means(values: np.ndarray, groups: np.ndarray, size: int) -> np.ndarray:
-    """(size,) mean of the ``values`` (n,) of each group, pulled towards 0."""
-    return np.bincount(groups, values, size) / (np.bincount(groups, minlength=size) + _DAMPING)
+def _visits(found: Found, movies: Movies, store: EventStore, config: MovielensConfig) -> Iterator[Block]:
+    """Ratings in blocks of whole visits, by time and then by movie id (half of them share their second).
 
-
-def _item_factors(rated: np.ndarray, factors: int) -> np.ndarray:
-    """(I, factors) truncated singular value decomposition of ``rated`` (users, I): who rated what, not how.
-
-    Factors of the ratings themselves would carry each training response into the item vectors, and a simulator
-    fitted on them trusts them too much (docs/datasets/movielens.md has the numbers). Rows and columns are divided by
-    the root of their counts, and the first direction, which is how often a movie was rated, is left out.
+    Raises:
+        LogError: at the end, where a user rated a movie twice.
     """
-    by_user, by_item = rated.sum(axis=1, keepdims=True), rated.sum(axis=0)
-    scaled = rated / np.sqrt(by_user + _DAMPING) / np.sqrt(by_item + _DAMPING)
-    _, sizes, directions = np.linalg.svd(scaled, full_matrices=False)
-    chosen = slice(1, factors + 1)
-    found = (directions[chosen] * sizes[chosen, None]).T  # (I, factors or fewer)
-    found = positive_ends(found)
-    return np.pad(found, ((0, 0), (0, factors - found.shape[1])))
+    again: list[np.ndarray] = []
+    query = (
+        "SELECT user, milliseconds, item, item_index, half_stars, row FROM ratings ORDER BY user, milliseconds, item"
+    )
+    for block in whole_runs(store.blocks(query), "user"):
+        again.append(_rated_again(block, len(movies.item_ids)))
+        stars = block["half_stars"] / 2
+        yield {
+            "visit": visits(block["user"], block["milliseconds"], config.gap_seconds * 1000),
+            "user": block["user"],
+            "item_index": block["item_index"],
+            "milliseconds": block["milliseconds"],
+            "response": np.where(stars < config.click_stars, SKIP, np.where(stars < config.order_stars, CLICK, ORDER)),
+            "stars": stars,
+        }
+    rows = np.concatenate(again)  # (rows, 3)
+    if len(rows):
+        row, user, item = rows[rows[:, 0].argmin()].tolist()
+        table = found.form.ratings
+        message = f"user {user} rated movie {item} in an earlier row too, allowed once; remove one"
+        raise LogError(message, found.files[table.file].label, None, row, table.is_headed)
+
+
+def _rated_again(block: Block, items: int) -> np.ndarray:
+    """(n, 3) row, user and movie id of each rating of a block whose movie its user rated in an earlier row."""
+    keys = np.cumsum(run_starts(block["user"])) * items + block["item_index"]
+    order = np.lexsort((block["row"], keys))
+    again = order[~run_starts(keys[order])]
+    return np.stack([block[name][again] for name in ("row", "user", "item")], axis=1)

@@ -1,255 +1,111 @@
-"""The files of MovieLens-100k, found in a folder, an archive or a wheel, and parsed with every value checked."""
+"""The files of MovieLens, parsed with every value checked: movies at once, ratings as a stream."""
 
 import re
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from recsim_hrl.data.archives import DOWNLOAD, members_of
+from recsim_hrl.data.archives import DOWNLOAD
+from recsim_hrl.data.blocks import Block
 from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources.event_files import READ_ERRORS, Place, read_table
+from recsim_hrl.data.sources.movielens_forms import NO_GENRES, Form, Found
+from recsim_hrl.data.textfile import fields_of
 
-GENRES = (
-    *(
-        "unknown",
-        "Action",
-        "Adventure",
-        "Animation",
-        "Children's",
-        "Comedy",
-        "Crime",
-        "Documentary",
-        "Drama",
-        "Fantasy",
-    ),
-    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
-)
-"""The publisher's genres in the order of u.genre; RecBole's files name them without listing them."""
-
-PUBLISHER_FILES = ("u.data", "u.item", "u.genre")
-RECBOLE_FILES = ("ml-100k.inter", "ml-100k.item")
-
-_INNER_FOLDERS = (".", "ml-100k", "dataset_example/ml-100k", "recbole/dataset_example/ml-100k")
 _LARGEST_FILE = 64 << 20
-"""Bytes; thirty times the largest file of the data set."""
-_LONGEST_SPAN = 10 * 365 * 86_400
-"""Seconds; the ratings span seven months, and a timestamp that lost a digit lies decades off."""
+"""Bytes of a file that is read at once; twenty times the movies of the largest data set."""
 _WHOLE = re.compile(r"([0-9]{1,18})(\.0*)?")
 _YEAR = re.compile(r"\(([0-9]{4})\)")
+_GENRE_COLUMNS = ("class", "genre", "type", "genres", "Genres")
+_TITLE_COLUMNS = ("movie_title", "movie_name", "title", "Title")
+"""What the publisher, and RecBole in its several copies, call these columns."""
 
 
 @dataclass(frozen=True)
-class Ratings:
-    """The data set as its publisher ships it: ``n`` ratings in file order, and ``I`` movies."""
+class Movies:
+    """The ``I`` movies in file order."""
 
-    user_ids: np.ndarray  # (n,) int64
-    item_index: np.ndarray  # (n,) int64 position of the movie in ``item_ids``
-    stars: np.ndarray  # (n,) int64, 1 to 5
-    seconds: np.ndarray  # (n,) int64 since 1970
-    item_ids: np.ndarray  # (I,) int64
+    file: str
+    item_ids: np.ndarray  # (I,) int64, each once
     genres: np.ndarray  # (I, G) bool, one or more True in each row
     years: np.ndarray  # (I,) float64 year of release, NaN where the files lack it
     genre_names: tuple[str, ...]
 
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.item_ids)
 
-def read_ratings(source: str | Path) -> Ratings:
-    """Read MovieLens-100k from wherever its files lie.
+    def index(self, item_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of ``item_ids`` (n,), and whether the movie is there at all: (n,) int64 and (n,) bool."""
+        place = self._order[np.searchsorted(self.item_ids, item_ids, sorter=self._order).clip(max=len(self._order) - 1)]
+        return place, self.item_ids[place] == item_ids
 
-    Args:
-        source: The publisher's ml-100k.zip, a folder with u.data, u.item and u.genre (or that folder's parent), a
-            folder with RecBole's ml-100k.inter and ml-100k.item, RecBole's wheel, or the path of u.data or
-            ml-100k.inter itself.
+
+def rating_blocks(found: Found, movies: Movies) -> Iterator[Block]:
+    """Stream the ratings in file order.
+
+    Yields:
+        int64 columns (rows,): ``user``, ``item`` (id), ``item_index``, ``half_stars`` (1 to 10), ``milliseconds``
+        since 1970, and ``row``, 1-based.
 
     Raises:
-        LogError: a file is missing, damaged or of another kind; the message names file, column, row and the fix.
+        LogError: at the first row that is damaged, or rates a movie that is not known.
     """
-    files = _find(Path(source))
-    if PUBLISHER_FILES[0] in files.names:
-        return _publisher(files)
-    return _recbole(files)
+    table = found.form.ratings
+    user, item, stars, seconds = table.names
+    for origin, columns in read_table(found.files[table.file], table):
+        values = {name: column.to_numpy() for name, column in columns.items()}
+        item_index, is_known = movies.index(values[item])
+        if not is_known.all():
+            at = int(is_known.argmin())
+            message = f"got movie {values[item][at]}, which {movies.file} does not hold; add the movie there"
+            raise origin.error(message, item, at)
+        yield {
+            "user": values[user],
+            "item": values[item],
+            "item_index": item_index,
+            "half_stars": values[stars],
+            "milliseconds": values[seconds] * 1000,
+            "row": origin.first_row + np.arange(len(item_index)),
+        }
 
 
-@dataclass(frozen=True)
-class _Files:
-    """The files beside each other in one folder, on disk or inside an archive."""
+def read_movies(found: Found) -> Movies:
+    """Read the file of the movies, and what tells of it.
 
-    path: Path
-    """The folder or archive."""
-    prefix: str
-    """Folder inside the archive, ending in a slash; empty at its top and for a folder on disk."""
-    names: frozenset[str]
-
-    def label(self, name: str) -> str:
-        return f"{self.path}/{self.prefix}{name}"
-
-    def lines(self, name: str, encoding: str) -> list[str]:
-        """Lines of a file, without blank ones at its end."""
-        if name not in self.names:
-            wanted = PUBLISHER_FILES if name in PUBLISHER_FILES else RECBOLE_FILES
-            raise LogError(
-                f"{name} is missing; got {sorted(self.names)[:20]}, required {list(wanted)}; add it, or {DOWNLOAD}",
-                self.path,
-            )
-        try:
-            text = self._bytes(name).decode(encoding)
-        except UnicodeDecodeError as error:
-            raise LogError(f"not {encoding} text ({error}); {DOWNLOAD}", self.label(name)) from None
-        # Not splitlines: latin-1 text may hold characters that it takes for line ends.
-        lines = [line.removesuffix("\r") for line in text.split("\n")]
-        while lines and not lines[-1].strip():
-            lines.pop()
-        if not lines:
-            raise LogError(f"the file is empty, allowed one or more rows; {DOWNLOAD}", self.label(name))
-        return lines
-
-    def _bytes(self, name: str) -> bytes:
-        try:
-            if self.path.is_dir():
-                size = (self.path / name).stat().st_size
-                content = b"" if size > _LARGEST_FILE else (self.path / name).read_bytes()
-            else:
-                with zipfile.ZipFile(self.path) as archive:
-                    size = archive.getinfo(self.prefix + name).file_size
-                    content = b"" if size > _LARGEST_FILE else archive.read(self.prefix + name)
-        # RuntimeError and its kind NotImplementedError: an encrypted member, or an unknown compression.
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise LogError(f"not readable ({error}); the file is damaged: {DOWNLOAD}", self.label(name)) from None
-        if size > _LARGEST_FILE:
-            raise LogError(
-                f"got {size} bytes, allowed {_LARGEST_FILE}; not MovieLens-100k: check the path", self.label(name)
-            )
-        return content
+    Raises:
+        LogError: a file is damaged or of another kind; the message names file, column, row and the fix.
+    """
+    form = found.form
+    place = found.files[form.movies]
+    if not form.genre_separator:
+        _check_genre_names(found)
+    table = _movie_table(place, form)
+    item_id = "item_id" if "item_id" in table.names else table.names[0]
+    ids = table.whole(item_id)
+    again = _repeated(ids)
+    if again is not None:
+        raise table.error(f"item {ids[again]} is duplicated, allowed once; remove a row", item_id, again)
+    genres = _listed_genres(table, form) if form.genre_separator else _flagged_genres(table, form)
+    bare = np.flatnonzero(~genres.any(axis=1))
+    if len(bare):
+        raise table.error("the movie has no genre, allowed one or more; correct the row", None, bare[0])
+    return Movies(table.file, ids, genres, _years(table), form.genres)
 
 
-def _find(source: Path) -> _Files:
-    if not source.exists():
-        raise LogError("no such file or folder; check the path, or download MovieLens-100k there", source)
-    key_files = (PUBLISHER_FILES[0], RECBOLE_FILES[0])
-    if source.is_dir() or source.name in key_files:
-        folder = source if source.is_dir() else source.parent
-        for inner in (folder / part for part in _INNER_FOLDERS):
-            if any((inner / name).is_file() for name in key_files):
-                return _Files(inner, "", frozenset(entry.name for entry in inner.iterdir()))
-        found = sorted(entry.name for entry in folder.iterdir())
-        raise _not_there(source, found)
-    members = members_of(source, "zip archive or wheel")
-    for key in key_files:
-        prefixes = [name.removesuffix(key) for name in members if name == key or name.endswith(f"/{key}")]
-        if len(prefixes) > 1:
-            raise LogError(f"got {key} in {prefixes}, allowed once; extract the archive and pass one folder", source)
-        if prefixes:
-            inside = (name.removeprefix(prefixes[0]) for name in members if name.startswith(prefixes[0]))
-            return _Files(source, prefixes[0], frozenset(name for name in inside if name and "/" not in name))
-    raise _not_there(source, sorted(members))
+def check_counts(found: Found, held: dict[str, int]) -> None:
+    """Raise LogError where u.info states other counts than ``held``: the one sign of a file cut between two rows.
 
-
-def _not_there(source: Path, found: Sequence[str]) -> LogError:
-    return LogError(
-        f"not MovieLens-100k: got {list(found[:10])}, required {list(PUBLISHER_FILES)} or {list(RECBOLE_FILES)}; "
-        "pass the publisher's ml-100k.zip or its folder, or RecBole's folder or wheel",
-        source,
-    )
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The fields of one file."""
-
-    file: str
-    names: tuple[str, ...]
-    rows: list[list[str]]
-
-    @staticmethod
-    def split(file: str, lines: list[str], separator: str, names: tuple[str, ...]) -> "_Table":
-        rows = [line.split(separator) for line in lines]
-        for row, fields in enumerate(rows, start=1):
-            if len(fields) != len(names):
-                shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-                raise LogError(
-                    f"a broken row: got {len(fields)} fields, allowed {len(names)} ({shown}) separated by "
-                    f"{separator!r}; correct the row, or {DOWNLOAD}",
-                    file,
-                    row=row,
-                )
-        return _Table(file, names, rows)
-
-    def text(self, name: str) -> list[str]:
-        if name not in self.names:
-            raise LogError(f"the column is missing; got {list(self.names)}; {DOWNLOAD}", self.file, name)
-        place = self.names.index(name)
-        return [fields[place] for fields in self.rows]
-
-    def whole(
-        self, name: str, allowed: str = "a whole number of 0 or more", low: int = 0, high: int = 10**18
-    ) -> np.ndarray:
-        """(rows,) int64 numbers of a column, each in [low, high]; 3 and 3.0 are the same."""
-        values = np.empty(len(self.rows), dtype=np.int64)
-        for place, text in enumerate(self.text(name)):
-            match = _WHOLE.fullmatch(text)
-            if match is None or not low <= int(match[1]) <= high:
-                raise self.error(f"got {text[:60]!r}, allowed {allowed}; correct the row, or {DOWNLOAD}", name, place)
-            values[place] = int(match[1])
-        return values
-
-    def error(self, message: str, name: str | None, place: int) -> LogError:
-        """The error for the row at 0-based ``place``."""
-        return LogError(message, self.file, name, int(place) + 1)
-
-
-@dataclass(frozen=True)
-class _Movies:
-    table: _Table
-    genres: np.ndarray  # (I, G) bool
-    years: np.ndarray  # (I,) float64
-    genre_names: tuple[str, ...]
-
-    @cached_property
-    def item_ids(self) -> np.ndarray:
-        """(I,) int64, each once."""
-        ids = self.table.whole("item_id")
-        place = _repeated(ids)
-        if place is not None:
-            raise self.table.error(f"item {ids[place]} is duplicated, allowed once; remove a row", "item_id", place)
-        return ids
-
-
-def _publisher(files: _Files) -> Ratings:
-    genre_names = _genre_names(files)
-    lines = files.lines("u.item", "latin-1")
-    plain = ("item_id", "movie_title", "release_date", "video_release_date", "imdb_url")
-    table = _Table.split(files.label("u.item"), lines, "|", (*plain, *genre_names))
-    flags = [table.whole(name, "0 or 1", high=1) for name in genre_names]
-    dated = zip(table.text("movie_title"), table.text("release_date"), strict=True)
-    years = [_year_in(title) or _year_in(f"({date[-4:]})") for title, date in dated]
-    movies = _Movies(table, np.stack(flags, axis=1).astype(bool), np.array(years, dtype=np.float64), genre_names)
-    names = ("user_id", "item_id", "rating", "timestamp")
-    ratings = _Table.split(files.label("u.data"), files.lines("u.data", "latin-1"), "\t", names)
-    found = _ratings(ratings, movies)
-    if "u.info" in files.names:
-        _check_counts(files, found)
-    return found
-
-
-def _genre_names(files: _Files) -> tuple[str, ...]:
-    table = _Table.split(files.label("u.genre"), files.lines("u.genre", "latin-1"), "|", ("genre", "number"))
-    numbers, names = table.whole("number"), table.text("genre")
-    wrong = np.flatnonzero(numbers != np.arange(len(numbers)))
-    if len(wrong):
-        place = wrong[0]
-        raise table.error(f"got {numbers[place]}, allowed {place}: genres are numbered in order", "number", place)
-    if len(set(names)) < len(names):
-        raise LogError(f"got genres {names}, allowed each once; {DOWNLOAD}", table.file, "genre")
-    return tuple(names)
-
-
-def _check_counts(files: _Files, found: Ratings) -> None:
-    """Raise LogError where u.info states other counts: the one sign of a file cut between two rows."""
-    held = {"users": len(np.unique(found.user_ids)), "items": len(found.item_ids), "ratings": len(found.stars)}
-    table = _Table.split(files.label("u.info"), files.lines("u.info", "latin-1"), " ", ("count", "of"))
+    Args:
+        found: The files.
+        held: Number of ``users``, ``items`` and ``ratings``.
+    """
+    if "u.info" not in found.files:
+        return
+    place = found.files["u.info"]
+    table = _Table.split(place.label, _lines(place, "latin-1"), " ", ("count", "of"))
     for stated, kind in zip(table.whole("count"), table.text("of"), strict=True):
         if held.get(kind, stated) != stated:
             raise LogError(
@@ -259,68 +115,151 @@ def _check_counts(files: _Files, found: Ratings) -> None:
             )
 
 
-def _recbole(files: _Files) -> Ratings:
-    table = _atomic(files, "ml-100k.item")
-    genres = np.zeros((len(table.rows), len(GENRES)), dtype=bool)
-    for place, text in enumerate(table.text("class")):
-        for name in text.split(" "):
-            if name not in GENRES:
-                raise table.error(f"got genre {name[:60]!r}, allowed {list(GENRES)}; correct it", "class", place)
-            genres[place, GENRES.index(name)] = True
-    # RecBole took the year from the end of the title, where one movie has "(V)" and one has nothing.
-    dated = zip(table.text("movie_title"), table.text("release_year"), strict=True)
-    years = np.array([_year_in(f"({year})") or _year_in(title) for title, year in dated], dtype=np.float64)
-    return _ratings(_atomic(files, "ml-100k.inter"), _Movies(table, genres, years, GENRES))
+@dataclass(frozen=True)
+class _Table:
+    """The fields of one small file."""
+
+    file: str
+    names: tuple[str, ...]
+    rows: list[list[str]]
+    is_headed: bool
+
+    @staticmethod
+    def split(file: str, lines: list[str], separator: str, names: tuple[str, ...], is_headed: bool = False) -> "_Table":
+        rows = [fields_of(line) if separator == "," else line.split(separator) for line in lines]
+        table = _Table(file, names, rows, is_headed)
+        for place, fields in enumerate(rows):
+            if len(fields) != len(names):
+                shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+                raise table.error(
+                    f"a broken row: got {len(fields)} fields, allowed {len(names)} ({shown}) separated by "
+                    f"{separator!r}; correct the row, or {DOWNLOAD}",
+                    None,
+                    place,
+                )
+        return table
+
+    def column(self, names: Sequence[str]) -> str:
+        """The one of ``names`` that the table has."""
+        found = [name for name in names if name in self.names]
+        if not found:
+            raise LogError(
+                f"the column is missing; got {list(self.names)}, required one of {list(names)}; {DOWNLOAD}",
+                self.file,
+                names[0],
+            )
+        return found[0]
+
+    def text(self, name: str) -> list[str]:
+        place = self.names.index(name)
+        return [fields[place] for fields in self.rows]
+
+    def whole(self, name: str, allowed: str = "a whole number of 0 or more", high: int = 10**18) -> np.ndarray:
+        """(rows,) int64 numbers of a column, each from 0 to ``high``; 3 and 3.0 are the same."""
+        values = np.empty(len(self.rows), dtype=np.int64)
+        for place, text in enumerate(self.text(name)):
+            match = _WHOLE.fullmatch(text)
+            if match is None or int(match[1]) > high:
+                raise self.error(f"got {text[:60]!r}, allowed {allowed}; correct the row, or {DOWNLOAD}", name, place)
+            values[place] = int(match[1])
+        return values
+
+    def error(self, message: str, name: str | None, place: int) -> LogError:
+        """The error for the row at 0-based ``place``."""
+        return LogError(message, self.file, name, int(place) + 1, self.is_headed)
 
 
-def _atomic(files: _Files, name: str) -> _Table:
-    """One of RecBole's atomic files: tabs, and a header of ``name:type`` fields."""
-    header, *lines = files.lines(name, "utf-8")
-    fields = header.removeprefix("\ufeff").split("\t")
-    if not all(":" in field for field in fields):
-        raise LogError(
-            f"got the header {header[:80]!r}, allowed fields like item_id:token between tabs; {DOWNLOAD}",
-            files.label(name),
-        )
+def _lines(place: Place, encoding: str) -> list[str]:
+    """Lines of a small file, without blank ones at its end."""
+    try:
+        with place.open() as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except READ_ERRORS as error:
+        raise LogError(f"not readable ({error}); the file is damaged: {DOWNLOAD}", place.label) from None
+    if len(content) > _LARGEST_FILE:
+        raise LogError(f"got more than {_LARGEST_FILE} bytes, allowed fewer; check the path", place.label)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise LogError(f"not {encoding} text ({error}); {DOWNLOAD}", place.label) from None
+    # Not splitlines: latin-1 text may hold characters that it takes for line ends.
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise LogError(f"the file is empty, allowed one or more rows; {DOWNLOAD}", place.label)
+    return lines
+
+
+def _movie_table(place: Place, form: Form) -> _Table:
+    lines = _lines(place, form.encoding)
+    if not form.ratings.is_headed:
+        return _Table.split(place.label, lines, form.separator, form.movie_columns)
+    header, *lines = lines
+    fields = tuple(header.removeprefix("\ufeff").split(form.separator))
+    allowed = form.separator.join(form.movie_columns) or "fields like item_id:token between tabs"
+    if fields != form.movie_columns and (form.movie_columns or not all(":" in field for field in fields)):
+        raise LogError(f"got the header {header[:80]!r}, allowed {allowed}; {DOWNLOAD}", place.label)
+    if not lines:
+        raise LogError(f"the file holds no rows, allowed one or more; {DOWNLOAD}", place.label)
     names = tuple(field.split(":")[0] for field in fields)
-    return _Table.split(files.label(name), lines, "\t", names)
+    return _Table.split(place.label, lines, form.separator, names, is_headed=True)
+
+
+def _check_genre_names(found: Found) -> None:
+    """Raise LogError unless u.genre lists the genres in the order in which u.item has columns for them."""
+    place, genres = found.files["u.genre"], found.form.genres
+    table = _Table.split(place.label, _lines(place, "latin-1"), "|", ("genre", "number"))
+    numbers, names = table.whole("number"), table.text("genre")
+    for at, (number, name) in enumerate(zip(numbers, names, strict=True)):
+        if number != at:
+            raise table.error(f"got {number}, allowed {at}: genres are numbered in order", "number", at)
+        if at >= len(genres) or name != genres[at]:
+            allowed = genres[at] if at < len(genres) else f"{len(genres)} genres"
+            raise table.error(f"got {name[:60]!r}, allowed {allowed}; {DOWNLOAD}", "genre", at)
+    if len(names) < len(genres):
+        raise LogError(f"got {len(names)} genres, allowed {len(genres)}; {DOWNLOAD}", table.file, "genre")
+
+
+def _flagged_genres(table: _Table, form: Form) -> np.ndarray:
+    """(I, G) bool from one column for each genre."""
+    return np.stack([table.whole(name, "0 or 1", high=1) for name in form.genres], axis=1).astype(bool)
+
+
+def _listed_genres(table: _Table, form: Form) -> np.ndarray:
+    """(I, G) bool from one column that lists them; nothing is no genre, where the data set has that."""
+    column = table.column(_GENRE_COLUMNS)
+    places = {name: place for place, name in enumerate(form.genres)}
+    genres = np.zeros((len(table.rows), len(places)), dtype=bool)
+    for at, text in enumerate(table.text(column)):
+        bare = NO_GENRES in places and text in ("", NO_GENRES)
+        for name in [NO_GENRES] if bare else text.split(form.genre_separator):
+            if name not in places:
+                raise table.error(f"got genre {name[:60]!r}, allowed {list(places)}; correct it", column, at)
+            genres[at, places[name]] = True
+    return genres
+
+
+def _years(table: _Table) -> np.ndarray:
+    """(I,) float64 from the columns that have a year, the surest first; NaN where none has.
+
+    RecBole took the year from the first brackets of a title, where some movies have something else.
+    """
+    titles = table.text(table.column(_TITLE_COLUMNS))
+    years = [_year_in(title) for title in titles]
+    if "release_year" in table.names:
+        told = [_year_in(f"({year})") for year in table.text("release_year")]
+        years = [first or second for first, second in zip(told, years, strict=True)]
+    if "release_date" in table.names:
+        dates = [_year_in(f"({date[-4:]})") for date in table.text("release_date")]
+        years = [first or second for first, second in zip(years, dates, strict=True)]
+    return np.array(years, dtype=np.float64)
 
 
 def _year_in(text: str) -> float | None:
     """The last year in round brackets."""
     years = _YEAR.findall(text)
     return float(years[-1]) if years else None
-
-
-def _ratings(table: _Table, movies: _Movies) -> Ratings:
-    item_ids = movies.item_ids
-    bare = np.flatnonzero(~movies.genres.any(axis=1))
-    if len(bare):
-        raise movies.table.error("the movie has no genre, allowed one or more; correct the row", None, bare[0])
-    user_ids, rated = table.whole("user_id"), table.whole("item_id")
-    stars = table.whole("rating", "a whole number of stars from 1 to 5", low=1, high=5)
-    seconds = table.whole("timestamp", "a whole number of seconds since 1970")
-    if not len(stars):
-        raise LogError(f"the file holds no ratings, allowed one or more; {DOWNLOAD}", table.file)
-    far = int(np.abs(seconds - np.median(seconds)).argmax())
-    if np.ptp(seconds) > _LONGEST_SPAN:
-        raise table.error(
-            f"got {seconds[far]}, more than ten years from other ratings; correct the row, or {DOWNLOAD}",
-            "timestamp",
-            far,
-        )
-    order = np.argsort(item_ids)
-    item_index = order[np.searchsorted(item_ids[order], rated).clip(max=len(order) - 1)]
-    unknown = np.flatnonzero(item_ids[item_index] != rated)
-    if len(unknown):
-        message = f"got movie {rated[unknown[0]]}, which {movies.table.file} does not hold; add the movie there"
-        raise table.error(message, "item_id", unknown[0])
-    users = np.unique(user_ids, return_inverse=True)[1]
-    place = _repeated(users * len(item_ids) + item_index)
-    if place is not None:
-        message = f"user {user_ids[place]} rated movie {rated[place]} in an earlier row too, allowed once; remove one"
-        raise table.error(message, None, place)
-    return Ratings(user_ids, item_index, stars, seconds, item_ids, movies.genres, movies.years, movies.genre_names)
 
 
 def _repeated(keys: np.ndarray) -> int | None:
