@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "generate": "write a log of the synthetic market, whose true users are known",
+    "download": "fetch the file of a public data set, where its publisher serves it to everybody",
     "movielens": "turn MovieLens 100k, 1M, 20M or 25M into a log",
     "retailrocket": "turn RetailRocket's events into a log",
     "taobao": "turn Taobao UserBehavior into a log",

@@ -8,10 +8,11 @@ from threadpoolctl import threadpool_limits
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
 from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect
-from recsim_hrl.commands.sources import Movielens, Retailrocket, Taobao, Yoochoose
+from recsim_hrl.commands.sources import DownloadData, Movielens, Retailrocket, Taobao, Yoochoose
 
 _CLASSES = {
     "generate": Generate,
+    "download": DownloadData,
     "movielens": Movielens,
     "retailrocket": Retailrocket,
     "taobao": Taobao,

@@ -1,16 +1,37 @@
 """Commands that turn the files of a publisher into a log."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.data.sources.download import DOWNLOADS, download
 from recsim_hrl.data.sources.event_log import reading_report
 from recsim_hrl.data.sources.movielens import MovielensConfig, ratings_report, read_movielens
 from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
+
+
+@dataclass(frozen=True)
+class DownloadData:
+    """Fetch the file of a public data set, check it, and print the path that its reader takes.
+
+    A file that is in the cache already is checked and not fetched again. Nothing else in this package downloads.
+    """
+
+    name: Positional[Literal[tuple(DOWNLOADS)]]
+    """The data set."""
+    cache: Path | None = None
+    """Folder of the files; the system's folder for caches without."""
+
+    def run(self) -> None:
+        path = download(self.name, self.cache)
+        print(f"terms of use: {DOWNLOADS[self.name].licence}", file=sys.stderr)
+        print(path)
 
 
 @dataclass(frozen=True)

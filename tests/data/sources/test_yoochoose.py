@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
 from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources.event_files import Place, read_table
+from recsim_hrl.data.sources.yoochoose import CLICKS as CLICKS_TABLE
 from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
 from tests.data.sources.test_retailrocket import archive, folder
 
@@ -148,3 +152,38 @@ def test_a_missing_file_is_named(tmp_path):
     del files["yoochoose-buys.dat"]
     error = fails(folder(tmp_path / "data", files), tmp_path)
     assert "not all of YooChoose: ['yoochoose-buys.dat'] missing" in str(error)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 10**18 - 1),
+            st.integers(0, 364 * 86_400_000),
+            st.integers(0, 10**18 - 1),
+            st.sampled_from(["0", "S", "1", "12", "13", "2089046335"]),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_any_clicks_are_read_as_they_are(tmp_path_factory, rows):
+    begin = np.datetime64("2014-01-01T00:00:00.000")
+    text = "".join(f"{user},{begin + np.timedelta64(ms)}Z,{item},{kind}\n" for user, ms, item, kind in rows)
+    path = tmp_path_factory.mktemp("clicks") / CLICKS_TABLE.file
+    path.write_text(text)
+    ((origin, columns),) = read_table(Place(path), CLICKS_TABLE)
+    expected = [(user, 1_388_534_400_000 + ms, item, -1 if kind == "S" else int(kind)) for user, ms, item, kind in rows]
+    assert list(zip(*(values.to_pylist() for values in columns.values()), strict=True)) == expected
+    assert origin.first_row == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("clicks") / CLICKS_TABLE.file
+    path.write_bytes(CLICKS.encode() + text)
+    try:
+        assert sum(len(columns["item_id"]) for _, columns in read_table(Place(path), CLICKS_TABLE)) >= 8
+    except LogError as error:
+        assert error.file == str(path)
