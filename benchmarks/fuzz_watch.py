@@ -98,7 +98,7 @@ def _answer(connection: Connection, reader: str, level: str, seed: int, limits: 
         attempt(reader, files, folder)  # loads libraries and compiles, before memory and time count
         _limit_address_space(limits.memory_mb)
         connection.send(None)
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(EOFError, OSError):  # whoever asked is gone
             while True:
                 changed = malformed(reader, level, files, seed, connection.recv())
                 connection.send(attempt(reader, changed, folder, limits))

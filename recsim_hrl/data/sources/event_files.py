@@ -1,10 +1,10 @@
 """Files of public event logs: found in a folder, an archive or by name, streamed, every value checked."""
 
+import contextlib
 import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -64,7 +64,7 @@ class Place:
         """What error messages call the file."""
         return str(self.path) if self.member is None else f"{self.path}/{self.member}"
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The content as a stream of bytes."""
         if self.member is None:
@@ -177,14 +177,16 @@ def _text_blocks(place: Place, table: TextTable) -> Iterator[pa.RecordBatch]:
 
 
 def _first_broken(place: Place, table: TextTable) -> LogError | None:
-    """The error for the first row with another number of fields; a slow second look, since Arrow tells no row that is
-    not UTF-8."""
-    line = 0
-    with place.open() as stream, io.TextIOWrapper(stream, "latin-1") as file:
+    """The error for the first row with another number of fields, None where each has as many.
+
+    A slow second look, since Arrow tells no row that is not UTF-8.
+    """
+    line, marks = 0, len(_columns(table)) - 1
+    with contextlib.suppress(*READ_ERRORS), place.open() as stream, io.TextIOWrapper(stream, "latin-1") as file:
         for text in iter(lambda: file.readline(_BLOCK_BYTES), ""):
             text = text.removesuffix("\n")
             line += bool(text)
-            if text and text.count(table.separator[0]) != len(_columns(table)) - 1:
+            if text and text.count(table.separator[0]) != marks:
                 return _broken_row(text.encode("latin-1").decode("utf-8", "backslashreplace"), line, place, table)
     return None
 

@@ -76,6 +76,7 @@ DAMAGE = {
     "no header": (b"7,view,\n8,buy,3\n", None, None, "got the header '7,view,'"),
     "header of other width": (b"id,kind\n7,view\n", None, None, "got the header 'id,kind'"),
     "cut row": (GOOD[:-6], None, 2, "a broken row: got 2 fields ('8,'), allowed 3 (id, kind, order)"),
+    "cut row, not UTF-8": (GOOD + b"9,\xff\n", "order", 3, "got 2 fields ('9,\\\\xff'), allowed 3"),
     "field too many": (GOOD + b"9,view,,\n", None, 3, "got 4 fields ('9,view,,'), allowed 3"),
     "not a number": (GOOD.replace(b"8", b"eight"), "id", 2, "row 2 (line 3): got 'eight', allowed a whole number"),
     "negative": (GOOD.replace(b"8", b"-8"), "id", 2, "got '-8'"),
