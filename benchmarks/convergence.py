@@ -1,6 +1,7 @@
 """How fast MaHRL learns, as in its Figure 6: ``python -m benchmarks.convergence``.
 
-MaHRL with several goals to a period and with one (HRL-G), with items as goals, and without a high level (DDPG+).
+MaHRL with several goals to a period and with one (HRL-G), two of ours whose low level starts from the goal, and no high
+level (DDPG+).
 Follows the reward of exploring sessions, its part from orders and the mean Q of both levels while the agents learn, and
 tells after how many environment steps each reaches 95% of where it ends. Stop it whenever you like: finished trainings
 are kept.
@@ -27,8 +28,8 @@ from benchmarks.settings import long_settings
 from benchmarks.tables import Table, aligned, section
 from benchmarks.tasks import Preset, Run, entry_of
 
-AGENTS = ("mahrl", "hrl-g", "mahrl-items", "ddpg")
-"""Those of the paper's figure, MaHRL with items as goals, and its low level alone."""
+AGENTS = ("mahrl", "hrl-g", "mahrl-anchored", "mahrl-items", "ddpg")
+"""Those of the paper's figure, two of ours, and their low level alone."""
 MEASURES = {
     "total_reward": "reward of exploring sessions",
     "order_reward": "orders' part of it",
@@ -48,7 +49,7 @@ TAIL = 0.1
 
 @dataclass(frozen=True)
 class ConvergenceConfig:
-    """Follow MaHRL, HRL-G, MaHRL with items as goals and DDPG+ while they learn.
+    """Follow MaHRL, HRL-G, two agents of ours and DDPG+ while they learn.
 
     Prints how soon each is there and leaves convergence.csv, convergence.md and convergence.png in
     OUT/convergence-PRESET.
@@ -159,8 +160,9 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
     write_csv(folder / "convergence.csv", header, rows)
     title, table = f"Environment steps until {SHARE:.0%} of the final value", _table(curves)
     told = (
-        "While MaHRL, HRL-G (one goal to a period), MaHRL with items as goals and DDPG+ (no high level) learn on the "
-        "`train` simulator: reward of exploring sessions, and mean Q of the sampled steps and periods. The low "
+        "While MaHRL, HRL-G (one goal to a period), two agents of ours whose low level starts from the goal, and DDPG+ "
+        "(no high level) learn on the `train` simulator: reward of exploring sessions, and mean Q of the sampled steps "
+        "and periods. The low "
         "level's Q counts internal rewards as well, so it compares within an agent only. The final value is the "
         f"mean of the last {TAIL:.0%} of a curve's points; a number stands for each seed."
     )
