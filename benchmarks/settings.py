@@ -167,6 +167,7 @@ WINNERS: dict[str, int] = {
     "ddpg": 4,
     "deers": 2,
     "mahrl": 5,
+    "mahrl-anchored": 4,
     "mahrl-items": 5,
     "sb3-dqn": 5,
     "sb3-ppo": 0,
