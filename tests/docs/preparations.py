@@ -15,7 +15,7 @@ from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
-from tests.data import test_retailrocket, test_taobao, test_yoochoose
+from tests.data.sources import test_retailrocket, test_taobao, test_yoochoose
 from tests.data.sources.test_movielens import archive, publisher_files
 from tests.docs.pages import ROOT, Preparation
 
