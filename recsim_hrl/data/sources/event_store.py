@@ -11,6 +11,9 @@ import pyarrow as pa
 from recsim_hrl.data.blocks import Block, joined
 from recsim_hrl.data.schema import LogError
 
+Add = Callable[[Block], None]
+"""Adds rows to a table."""
+
 STREAM_ROWS = 262_144
 """Rows of one block that comes out of a store."""
 
@@ -22,7 +25,7 @@ class EventStore:
         self._connection = connection
 
     @contextmanager
-    def filled(self, table: str, columns: str) -> Iterator[Callable[[Block], None]]:
+    def filled(self, table: str, columns: str) -> Iterator[Add]:
         """Make a table with ``columns`` (SQL); the block's function adds rows to it.
 
         Rows come out in the order in which they went in, once the block has ended.
