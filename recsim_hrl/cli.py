@@ -14,6 +14,7 @@ COMMANDS = {
     "retailrocket": "turn RetailRocket's events into a log",
     "taobao": "turn Taobao UserBehavior into a log",
     "yoochoose": "turn YooChoose, of the RecSys Challenge 2015, into a log",
+    "kuairand": "turn KuaiRand (Pure, 1K or 27K) into two logs, of what was recommended and what was shown at random",
     "import": "turn the log of your own shop into a log and two simulators, or tell first what would become of it",
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",

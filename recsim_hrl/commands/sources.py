@@ -1,12 +1,14 @@
 """Commands that turn the files of a publisher into a log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.sources.event_log import reading_report
+from recsim_hrl.data.sources import event_log, log_rows
+from recsim_hrl.data.sources.kuairand import KuairandConfig, read_kuairand
 from recsim_hrl.data.sources.movielens import MovielensConfig, read_movielens
 from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
@@ -69,7 +71,28 @@ class Yoochoose:
         _tell(read_yoochoose(self.source, self.out, self.config))
 
 
+@dataclass(frozen=True)
+class Kuairand:
+    """Turn KuaiRand into two logs: play or click is a click, a like, follow, comment or forward an order."""
+
+    source: Positional[Path]
+    """The publisher's archive, its folder, or one of the log files with the others beside it; of one size."""
+    out: Path
+    """Folder of the logs: OUT/standard is what was recommended, OUT/random what was shown at random."""
+    config: OmitArgPrefixes[KuairandConfig] = field(default_factory=KuairandConfig)
+
+    def run(self) -> None:
+        _tell_all(read_kuairand(self.source, self.out, self.config))
+
+
 def _tell(log: InteractionLog) -> None:
     """Print what a reader of events dropped, and what the log holds."""
-    print(reading_report(log))
+    print(event_log.reading_report(log))
     print(log.report())
+
+
+def _tell_all(logs: Sequence[InteractionLog]) -> None:
+    """Print what a reader of impressions dropped, and what its logs hold."""
+    print(log_rows.reading_report(logs[0]))
+    for log in logs:
+        print(log.report())

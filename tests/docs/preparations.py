@@ -15,7 +15,7 @@ from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
-from tests.data import test_retailrocket, test_taobao, test_yoochoose
+from tests.data.sources import test_kuairand, test_retailrocket, test_taobao, test_yoochoose
 from tests.data.sources.test_movielens import archive, publisher_files
 from tests.docs.pages import ROOT, Preparation
 
@@ -83,6 +83,16 @@ def _yoochoose() -> dict[str, Any]:
     return {}
 
 
+def _kuairand() -> dict[str, Any]:
+    """A ``KuaiRand-Pure.tar.gz`` of ten times the impressions of the tests, by other users."""
+    early, late, random = (
+        [f"{shift}{line}" for shift in range(1, 11) for line in lines]
+        for lines in (test_kuairand.EARLY, test_kuairand.LATE, test_kuairand.RANDOM)
+    )
+    test_kuairand.tar(Path("KuaiRand-Pure.tar.gz"), test_kuairand.publisher_files(early, late, random))
+    return {}
+
+
 def texts(page: str) -> list[str]:
     """The ```` ```text ```` blocks of the page with this name."""
     return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
@@ -106,6 +116,7 @@ PREPARATIONS = {
     "docs/data.md": Preparation(given=_logs),
     "docs/datasets/events.md": Preparation(given=_event_log),
     "docs/own_log.md": Preparation(given=_own_shop),
+    "docs/datasets/kuairand.md": Preparation(given=_kuairand),
     "docs/datasets/movielens.md": Preparation(given=_movielens),
     "docs/datasets/retailrocket.md": Preparation(given=_retailrocket),
     "docs/datasets/taobao.md": Preparation(given=_taobao),
