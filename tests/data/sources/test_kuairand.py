@@ -214,9 +214,22 @@ def test_embeddings_know_what_was_recommended_before_the_experiment_alone(tmp_pa
     answered = market(tmp_path, "d", lambda rows: [(*values, "cl", 9000) for values in rows])
     assert answered.report().orders == 200
     np.testing.assert_array_equal(answered.items.embeddings, expected)
-    # What was shown at random, too: other pairs of the same videos.
-    mixed = [row(3, 99, T + MINUTE, rand=1), row(3, 12, T + MINUTE, rand=1), row(3, 0, T + MINUTE, rand=1)]
-    np.testing.assert_array_equal(market(tmp_path, "e", random=mixed).items.embeddings, expected)
+    again = market(tmp_path, "e", lambda rows: rows + [(user, video, time + 9) for user, video, time in rows[-4:]])
+    np.testing.assert_array_equal(again.items.embeddings, expected)
+
+
+def test_embeddings_know_a_pair_of_a_visit_once_and_nothing_random(tmp_path):
+    def vectors(name, early, random):
+        early = [row(user, video, SINCE - 2 * MINUTE + at) for at, (user, video) in enumerate(early)]
+        random = [row(user, video, SINCE + MINUTE + at, rand=1) for at, (user, video) in enumerate(random)]
+        source = folder(tmp_path / name, publisher_files(early, [row(1, 10, T), row(1, 0, T), row(1, 11, T)], random))
+        return read_kuairand(source, tmp_path / f"{name}-logs", ALL)[0].items.embeddings.numpy()
+
+    early = [(1, 0), (1, 10), (2, 10), (2, 11), (3, 0), (3, 12)]
+    expected = vectors("a", early, [(9, 0), (9, 10), (9, 11), (9, 12)])
+    np.testing.assert_array_equal(vectors("b", [*early, (1, 0), (1, 0)], [(9, 0), (9, 10), (9, 11), (9, 12)]), expected)
+    # The visits of users 1 to 3 begin before midnight and go on with something random after it.
+    np.testing.assert_array_equal(vectors("c", early, [(1, 12), (2, 0), (3, 10), (3, 11)]), expected)
 
 
 def test_the_boundary_is_that_of_the_split_by_time(tmp_path):
