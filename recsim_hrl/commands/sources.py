@@ -10,6 +10,7 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.sources import event_log, log_rows
 from recsim_hrl.data.sources.kuairand import KuairandConfig, read_kuairand
 from recsim_hrl.data.sources.movielens import MovielensConfig, read_movielens
+from recsim_hrl.data.sources.open_bandit import OpenBanditConfig, read_open_bandit
 from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
 from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
@@ -83,6 +84,20 @@ class Kuairand:
 
     def run(self) -> None:
         _tell_all(read_kuairand(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class OpenBandit:
+    """Turn the Open Bandit Dataset into two logs with propensities: every row is a session of one impression."""
+
+    source: Positional[Path]
+    """The publisher's archive, or the folder that it extracts to."""
+    out: Path
+    """Folder of the logs: OUT/random is what was shown at random, OUT/bts what Thompson sampling chose."""
+    config: OmitArgPrefixes[OpenBanditConfig] = field(default_factory=OpenBanditConfig)
+
+    def run(self) -> None:
+        _tell_all(read_open_bandit(self.source, self.out, self.config))
 
 
 def _tell(log: InteractionLog) -> None:

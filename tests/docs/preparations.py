@@ -15,7 +15,7 @@ from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
-from tests.data.sources import test_kuairand, test_retailrocket, test_taobao, test_yoochoose
+from tests.data.sources import test_kuairand, test_open_bandit, test_retailrocket, test_taobao, test_yoochoose
 from tests.data.sources.test_movielens import archive, publisher_files
 from tests.docs.pages import ROOT, Preparation
 
@@ -93,6 +93,12 @@ def _kuairand() -> dict[str, Any]:
     return {}
 
 
+def _open_bandit() -> dict[str, Any]:
+    """The rows of the tests as ``open_bandit_dataset.zip``."""
+    test_retailrocket.archive(Path("open_bandit_dataset.zip"), test_open_bandit.publisher_files())
+    return {}
+
+
 def texts(page: str) -> list[str]:
     """The ```` ```text ```` blocks of the page with this name."""
     return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
@@ -118,6 +124,7 @@ PREPARATIONS = {
     "docs/own_log.md": Preparation(given=_own_shop),
     "docs/datasets/kuairand.md": Preparation(given=_kuairand),
     "docs/datasets/movielens.md": Preparation(given=_movielens),
+    "docs/datasets/open_bandit.md": Preparation(given=_open_bandit),
     "docs/datasets/retailrocket.md": Preparation(given=_retailrocket),
     "docs/datasets/taobao.md": Preparation(given=_taobao),
     "docs/datasets/yoochoose.md": Preparation(given=_yoochoose),

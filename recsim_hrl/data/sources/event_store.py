@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ Add = Callable[[Block], None]
 
 STREAM_ROWS = 262_144
 """Rows of one block that comes out of a store."""
+_LEAST_MEMORY_MB = 64
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """How much is kept in memory."""
+
+    memory_mb: int = 512
+    """MiB that sorting may take; what does not fit waits on disk, beside the log."""
+
+    def __post_init__(self) -> None:
+        if self.memory_mb < _LEAST_MEMORY_MB:
+            raise ValueError(f"reader memory_mb: got {self.memory_mb}, allowed {_LEAST_MEMORY_MB} or more; raise it")
 
 
 class EventStore:

@@ -193,8 +193,8 @@ def _edition(source: Path) -> tuple[Edition, dict[str, Place]]:
 def _load(store: EventStore, edition: Edition, files: dict[str, Place], config: KuairandConfig) -> dict[str, int]:
     """Fill the table ``shown`` with the rows of all logs."""
     counts = np.zeros(len(PARTS), dtype=np.int64)
-    columns = "user BIGINT, item BIGINT, moment BIGINT, part TINYINT, response TINYINT"
-    with store.filled("shown", _FORM.columns(columns)) as add:
+    columns = ("user BIGINT", "item BIGINT", "moment BIGINT", "part TINYINT", "response TINYINT")
+    with store.filled("shown", _FORM.columns(*columns)) as add:
         for name in (*edition.standard_logs, edition.random_log):
             for block in _rows(files[name], replace(LOG, file=name), config):
                 counts += np.bincount(block["part"], minlength=len(PARTS))

@@ -26,9 +26,9 @@ class LogForm:
     is_timed: bool = True
     """Whether ``moment`` is milliseconds since 1970; otherwise it tells the order alone."""
 
-    def columns(self, names: str) -> str:
-        """``names`` with their types (SQL), and the extras."""
-        return ", ".join([names, *(f"{name} {kind}" for name, kind in self.extras.items())])
+    def columns(self, *names: str) -> str:
+        """Columns of a table: ``names`` with their types (SQL), and the extras."""
+        return ", ".join([*names, *(f"{name} {kind}" for name, kind in self.extras.items())])
 
     def folders(self, path: Path) -> list[Path]:
         """Where the logs are written."""
@@ -40,14 +40,14 @@ class LogForm:
             files.check_replaceable(folder)
 
 
-def filled_rows(store: EventStore, form: LogForm) -> AbstractContextManager[Add]:
-    """Make the table ``log_rows``; the block's function adds impressions to it.
+def filled_rows(store: EventStore, form: LogForm, *more: str) -> AbstractContextManager[Add]:
+    """Make the table ``log_rows`` (with ``more`` columns, in SQL); the block's function adds impressions to it.
 
     Their columns: ``session`` from 0; ``part``, the place of the log among the form's; ``start``, the moment of the
     session's first impression; ``step``; ``user``; ``item_index``; ``moment``; ``response``; and the extras.
     """
-    numbers = "session BIGINT, start BIGINT, step BIGINT, user BIGINT, item_index BIGINT, moment BIGINT"
-    return store.filled("log_rows", form.columns(f"{numbers}, part TINYINT, response TINYINT, once BOOLEAN"))
+    numbers = [f"{name} BIGINT" for name in ("session", "start", "step", "user", "item_index", "moment")]
+    return store.filled("log_rows", form.columns(*numbers, "part TINYINT", "response TINYINT", *more))
 
 
 def write_logs(

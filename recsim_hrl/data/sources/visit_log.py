@@ -16,7 +16,7 @@ from recsim_hrl.data.blocks import Block, run_starts, whole_runs
 from recsim_hrl.data.item_vectors import item_vectors
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.sources.event_store import Add, EventStore
+from recsim_hrl.data.sources.event_store import Add, EventStore, StoreConfig
 from recsim_hrl.data.sources.log_rows import LogForm, filled_rows, write_logs
 from recsim_hrl.data.sources.sessions import cut_visits
 from recsim_hrl.types import Catalogue
@@ -29,13 +29,12 @@ _LOWEST = {
     "min_item_impressions": 1,
     "max_items": 1,
     "embedding_dim": 2,
-    "memory_mb": 64,
     "gap_seconds": 0,
 }
 
 
 @dataclass(frozen=True)
-class VisitConfig:
+class VisitConfig(StoreConfig):
     """How visits become sessions and embeddings."""
 
     session_length: int = 50
@@ -46,10 +45,9 @@ class VisitConfig:
     """Items at most; those with the most impressions stay."""
     embedding_dim: int = 50
     """Width of the item embedding: factors of who was seen with whom, and how often the item was seen."""
-    memory_mb: int = 512
-    """MiB that sorting may take; what does not fit waits on disk, beside the log."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value in asdict(self).items():
             if name in _LOWEST and value < _LOWEST[name]:
                 raise ValueError(f"reader {name}: got {value}, allowed {_LOWEST[name]} or more; raise it")
@@ -78,8 +76,8 @@ def filled_impressions(store: EventStore, form: LogForm) -> AbstractContextManag
     Their columns: ``visit`` from 0; ``part``, the place of the log among the form's; ``user``; ``item``; ``moment``;
     ``response``; and the extras.
     """
-    numbers = "visit BIGINT, user BIGINT, item BIGINT, moment BIGINT"
-    return store.filled("impressions", form.columns(f"{numbers}, part TINYINT, response TINYINT"))
+    numbers = [f"{name} BIGINT" for name in ("visit", "user", "item", "moment")]
+    return store.filled("impressions", form.columns(*numbers, "part TINYINT", "response TINYINT"))
 
 
 def write_visits(
@@ -181,7 +179,7 @@ def _kept_items(
 def _cut(store: EventStore, form: LogForm, kept: np.ndarray, config: VisitConfig) -> np.ndarray:
     """Fill the table ``log_rows`` with the impressions of the log, session after session; (S,) their starts."""
     sessions, starts = 0, []
-    with filled_rows(store, form) as add:
+    with filled_rows(store, form, "once BOOLEAN") as add:
         for block in whole_runs(store.blocks("SELECT * FROM impressions"), "visit"):
             place = np.searchsorted(kept, block["item"]).clip(max=len(kept) - 1)
             stays = kept[place] == block["item"]

@@ -214,8 +214,6 @@ def test_embeddings_know_what_was_recommended_before_the_experiment_alone(tmp_pa
     answered = market(tmp_path, "d", lambda rows: [(*values, "cl", 9000) for values in rows])
     assert answered.report().orders == 200
     np.testing.assert_array_equal(answered.items.embeddings, expected)
-    again = market(tmp_path, "e", lambda rows: rows + [(user, video, time + 9) for user, video, time in rows[-4:]])
-    np.testing.assert_array_equal(again.items.embeddings, expected)
 
 
 def test_embeddings_know_a_pair_of_a_visit_once_and_nothing_random(tmp_path):
