@@ -16,6 +16,7 @@ COMMANDS = {
     "yoochoose": "turn YooChoose, of the RecSys Challenge 2015, into a log",
     "kuairand": "turn KuaiRand (Pure, 1K or 27K) into two logs, of what was recommended and what was shown at random",
     "open-bandit": "turn the Open Bandit Dataset into two logs, of a random policy and of Thompson sampling",
+    "rl4rs": "turn RL4RS (A or B) into two logs of slates, by what chose the items",
     "import": "turn the log of your own shop into a log and two simulators, or tell first what would become of it",
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
 from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect
-from recsim_hrl.commands.sources import Kuairand, Movielens, OpenBandit, Retailrocket, Taobao, Yoochoose
+from recsim_hrl.commands.sources import Kuairand, Movielens, OpenBandit, Retailrocket, Rl4rs, Taobao, Yoochoose
 
 _CLASSES = {
     "generate": Generate,
@@ -18,6 +18,7 @@ _CLASSES = {
     "yoochoose": Yoochoose,
     "kuairand": Kuairand,
     "open-bandit": OpenBandit,
+    "rl4rs": Rl4rs,
     "import": ImportLog,
     "report": Report,
     "split": SplitLog,

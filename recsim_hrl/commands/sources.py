@@ -12,6 +12,7 @@ from recsim_hrl.data.sources.kuairand import KuairandConfig, read_kuairand
 from recsim_hrl.data.sources.movielens import MovielensConfig, read_movielens
 from recsim_hrl.data.sources.open_bandit import OpenBanditConfig, read_open_bandit
 from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
+from recsim_hrl.data.sources.rl4rs import Rl4rsConfig, read_rl4rs
 from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
 
@@ -98,6 +99,20 @@ class OpenBandit:
 
     def run(self) -> None:
         _tell_all(read_open_bandit(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class Rl4rs:
+    """Turn RL4RS into two logs of slates of nine items in three layers; bought is an order, all else a skip."""
+
+    source: Positional[Path]
+    """The publisher's archive, its folder, or one of the files with the others beside it."""
+    out: Path
+    """Folder of the logs: OUT/sl is what supervised learning chose, OUT/rl what reinforcement learning chose."""
+    config: OmitArgPrefixes[Rl4rsConfig] = field(default_factory=Rl4rsConfig)
+
+    def run(self) -> None:
+        _tell_all(read_rl4rs(self.source, self.out, self.config))
 
 
 def _tell(log: InteractionLog) -> None:

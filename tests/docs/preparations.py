@@ -15,7 +15,14 @@ from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
-from tests.data.sources import test_kuairand, test_open_bandit, test_retailrocket, test_taobao, test_yoochoose
+from tests.data.sources import (
+    test_kuairand,
+    test_open_bandit,
+    test_retailrocket,
+    test_rl4rs,
+    test_taobao,
+    test_yoochoose,
+)
 from tests.data.sources.test_movielens import archive, publisher_files
 from tests.docs.pages import ROOT, Preparation
 
@@ -99,6 +106,12 @@ def _open_bandit() -> dict[str, Any]:
     return {}
 
 
+def _rl4rs() -> dict[str, Any]:
+    """The slates of the tests as ``rl4rs-dataset.zip``."""
+    test_retailrocket.archive(Path("rl4rs-dataset.zip"), test_rl4rs.publisher_files())
+    return {}
+
+
 def texts(page: str) -> list[str]:
     """The ```` ```text ```` blocks of the page with this name."""
     return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
@@ -126,6 +139,7 @@ PREPARATIONS = {
     "docs/datasets/movielens.md": Preparation(given=_movielens),
     "docs/datasets/open_bandit.md": Preparation(given=_open_bandit),
     "docs/datasets/retailrocket.md": Preparation(given=_retailrocket),
+    "docs/datasets/rl4rs.md": Preparation(given=_rl4rs),
     "docs/datasets/taobao.md": Preparation(given=_taobao),
     "docs/datasets/yoochoose.md": Preparation(given=_yoochoose),
     "docs/agents/index.md": Preparation(smaller=(("num_envs=64", "num_envs=4"), ("100_000", "200"), ("=1000", "=8"))),

@@ -85,7 +85,9 @@ def write_logs(
 def reading_report(log: InteractionLog) -> str:
     """What a reader of impressions read and dropped on the way to a log, in lines."""
     reading: dict[str, Any] = dict(log.metadata["reading"])
-    first = f"read {reading.pop('rows'):,} rows (the publisher states {reading.pop('published_rows'):,})"
+    published = reading.pop("published_rows", None)
+    stated = "" if published is None else f" (the publisher states {published:,})"
+    first = f"read {reading.pop('rows'):,} rows{stated}"
     width = max(map(len, reading))
     lines = [f"  {name.replace('_', ' '):{width}}  {count:,}" for name, count in reading.items()]
     return "\n".join([first, *lines, *log.metadata.get("warnings", [])])
