@@ -17,6 +17,7 @@ COMMANDS = {
     "kuairand": "turn KuaiRand (Pure, 1K or 27K) into two logs, of what was recommended and what was shown at random",
     "open-bandit": "turn the Open Bandit Dataset into two logs, of a random policy and of Thompson sampling",
     "rl4rs": "turn RL4RS (A or B) into two logs of slates, by what chose the items",
+    "ali-ccp": "turn Ali-CCP into two logs of impressions without time, for training and for tests",
     "import": "turn the log of your own shop into a log and two simulators, or tell first what would become of it",
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",

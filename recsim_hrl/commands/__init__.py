@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
 from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect
-from recsim_hrl.commands.sources import Kuairand, Movielens, OpenBandit, Retailrocket, Rl4rs, Taobao, Yoochoose
+from recsim_hrl.commands.sources import AliCcp, Kuairand, Movielens, OpenBandit, Retailrocket, Rl4rs, Taobao, Yoochoose
 
 _CLASSES = {
     "generate": Generate,
@@ -19,6 +19,7 @@ _CLASSES = {
     "kuairand": Kuairand,
     "open-bandit": OpenBandit,
     "rl4rs": Rl4rs,
+    "ali-ccp": AliCcp,
     "import": ImportLog,
     "report": Report,
     "split": SplitLog,

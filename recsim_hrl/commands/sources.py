@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.sources import event_log, log_rows
+from recsim_hrl.data.sources.aliccp import AliccpConfig, read_aliccp
 from recsim_hrl.data.sources.kuairand import KuairandConfig, read_kuairand
 from recsim_hrl.data.sources.movielens import MovielensConfig, read_movielens
 from recsim_hrl.data.sources.open_bandit import OpenBanditConfig, read_open_bandit
@@ -113,6 +114,20 @@ class Rl4rs:
 
     def run(self) -> None:
         _tell_all(read_rl4rs(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class AliCcp:
+    """Turn Ali-CCP into two logs without time: a click is a click, a conversion an order; sessions in file order."""
+
+    source: Positional[Path]
+    """The folder with sample_train.tar.gz and sample_test.tar.gz or with what is in them, or one of the files."""
+    out: Path
+    """Folder of the logs, the publisher's two halves: OUT/train and OUT/test."""
+    config: OmitArgPrefixes[AliccpConfig] = field(default_factory=AliccpConfig)
+
+    def run(self) -> None:
+        _tell_all(read_aliccp(self.source, self.out, self.config))
 
 
 def _tell(log: InteractionLog) -> None:

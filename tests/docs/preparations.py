@@ -16,6 +16,7 @@ from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
 from tests.data.sources import (
+    test_aliccp,
     test_kuairand,
     test_open_bandit,
     test_retailrocket,
@@ -112,6 +113,14 @@ def _rl4rs() -> dict[str, Any]:
     return {}
 
 
+def _aliccp() -> dict[str, Any]:
+    """A folder ``ali-ccp`` with ten times the impressions of the tests."""
+    test_retailrocket.folder(
+        Path("ali-ccp"), test_aliccp.publisher_files(test_aliccp.TRAIN * 10, test_aliccp.TEST * 10)
+    )
+    return {}
+
+
 def texts(page: str) -> list[str]:
     """The ```` ```text ```` blocks of the page with this name."""
     return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
@@ -133,6 +142,7 @@ def _own_shop() -> dict[str, Any]:
 
 PREPARATIONS = {
     "docs/data.md": Preparation(given=_logs),
+    "docs/datasets/ali_ccp.md": Preparation(given=_aliccp),
     "docs/datasets/events.md": Preparation(given=_event_log),
     "docs/own_log.md": Preparation(given=_own_shop),
     "docs/datasets/kuairand.md": Preparation(given=_kuairand),

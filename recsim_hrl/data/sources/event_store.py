@@ -1,19 +1,20 @@
 """More rows than memory holds, put aside on disk, counted and sorted there; needs the extra ``data`` (DuckDB)."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from recsim_hrl.data.blocks import Block, joined
 from recsim_hrl.data.schema import LogError
 
-Add = Callable[[Block], None]
-"""Adds rows to a table."""
+Add = Callable[[Mapping[str, np.ndarray | pa.Array]], None]
+"""Adds rows to a table, columns (rows,) by name."""
 
 STREAM_ROWS = 262_144
 """Rows of one block that comes out of a store."""
@@ -47,7 +48,7 @@ class EventStore:
         writer = self._connection.cursor()
         writer.execute(f"CREATE TABLE {table} ({columns})")
 
-        def add(block: Block) -> None:
+        def add(block: Mapping[str, np.ndarray | pa.Array]) -> None:
             # Each block is committed: DuckDB would hold the arrays of a longer transaction in memory to its end.
             writer.register("added", pa.table(block))
             writer.execute(f"INSERT INTO {table} BY NAME SELECT * FROM added")

@@ -4,7 +4,7 @@ What the mapping means, and what it does not, is in ``docs/datasets/kuairand.md`
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -162,7 +162,7 @@ def read_kuairand(
         data = VisitData(
             f"kuairand-{edition.name}",
             f"KuaiRand-{edition.name} (Kuaishou), read from {source.name}",
-            labels=_labels(files[edition.videos], edition),
+            labels=_labels(files[edition.videos]),
             boundary=lambda _: _RANDOM_SINCE,
             form=_FORM,
             # Dropping rare ones would make what is random no longer so.
@@ -196,15 +196,15 @@ def _load(store: EventStore, edition: Edition, files: dict[str, Place], config: 
     columns = ("user BIGINT", "item BIGINT", "moment BIGINT", "part TINYINT", "response TINYINT")
     with store.filled("shown", _FORM.columns(*columns)) as add:
         for name in (*edition.standard_logs, edition.random_log):
-            for block in _rows(files[name], replace(LOG, file=name), config):
+            for block in _rows(files[name], config):
                 counts += np.bincount(block["part"], minlength=len(PARTS))
                 add(block)
     published = {"published_rows": edition.published_rows}
     return {"rows": int(counts.sum())} | published | {"rows_at_random": int(counts[1])}
 
 
-def _rows(place: Place, table: TextTable, config: KuairandConfig) -> Iterator[Block]:
-    for origin, columns in read_table(place, table):
+def _rows(place: Place, config: KuairandConfig) -> Iterator[Block]:
+    for origin, columns in read_table(place, LOG):
         values = {name: column.to_numpy() for name, column in columns.items() if not pa.types.is_string(column.type)}
         early = (values["is_rand"] == 1) & (values["time_ms"] < _RANDOM_SINCE)
         if early.any():
@@ -247,12 +247,12 @@ def _find_visits(store: EventStore, config: KuairandConfig) -> dict[str, int]:
     return {"rows_twice": twice, "visits": count, "longest_visit": longest}
 
 
-def _labels(place: Place, edition: Edition) -> Callable[[np.ndarray], np.ndarray]:
+def _labels(place: Place) -> Callable[[np.ndarray], np.ndarray]:
     """What gives (n,) ascending items their first tags (n,)."""
 
     def labels(items: np.ndarray) -> np.ndarray:
         found = np.full(len(items), NO_LABEL, dtype=np.int64)
-        for _, columns in read_table(place, replace(VIDEOS, file=edition.videos)):
+        for _, columns in read_table(place, VIDEOS):
             video, tag = columns["video_id"].to_numpy(), columns["tag"].to_numpy()
             at = np.searchsorted(items, video).clip(max=len(items) - 1)
             known = items[at] == video

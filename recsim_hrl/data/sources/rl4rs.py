@@ -4,7 +4,7 @@ What the mapping means, and what it does not, is in ``docs/datasets/rl4rs.md``.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -103,7 +103,7 @@ def read_rl4rs(
         reading = {"rows": 0, "pages_bought_behind_a_lock": 0}
         with store.filled("shown", ", ".join([*_PAGES, *_SHOWN])) as add:
             for part, name in enumerate(records):
-                for page, broken in _pages(files[name], replace(RECORDS, file=name), catalogue):
+                for page, broken in _pages(files[name], catalogue):
                     reading["rows"] += len(page["session"]) // _SLATE
                     reading["pages_bought_behind_a_lock"] += broken
                     add(page | {"part": np.full(len(page["session"]), part)})
@@ -137,10 +137,10 @@ def unlocked(bought: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return by_rule | later, (later & ~by_rule).any(axis=1)
 
 
-def _pages(place: Place, table: TextTable, catalogue: Catalogue) -> Iterator[tuple[Block, int]]:
+def _pages(place: Place, catalogue: Catalogue) -> Iterator[tuple[Block, int]]:
     """Slates as rows (slates * 9,) and how many slates break the rule of the locks."""
     items = as_item_table(catalogue)
-    for origin, columns in read_table(place, table):
+    for origin, columns in read_table(place, RECORDS):
         numbers = {name: columns[name].to_numpy() for name in ("timestamp", "session_id", "sequence_id")}
         shown, feedback = (columns[name].flatten().to_numpy() for name in ("exposed_items", "user_feedback"))
         index = items.index(shown)

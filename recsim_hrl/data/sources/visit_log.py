@@ -68,6 +68,8 @@ class VisitData:
     form: LogForm
     always_kept: str = "false"
     """Condition (SQL) on impressions whose items are never dropped."""
+    warnings: tuple[str, ...] = ()
+    """What a user of the log has to know before anything else, in sentences."""
 
 
 def filled_impressions(store: EventStore, form: LogForm) -> AbstractContextManager[Add]:
@@ -119,6 +121,8 @@ def write_visits(
         "reading": reading | dropped,
         "categories": ["unknown" if label == NO_LABEL else str(label) for label in found],
     }
+    if data.warnings:
+        metadata["warnings"] = list(data.warnings)
     if boundary is not None:
         metadata["boundary"] = boundary / 1000
         metadata["training_sessions"] = int(np.searchsorted(ordered, boundary))

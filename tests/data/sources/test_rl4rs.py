@@ -151,9 +151,7 @@ def test_every_source_gives_the_same_logs(tmp_path):
         folder(tmp_path / "rl4rs-dataset", files),
         tmp_path / "rl4rs-dataset" / "rl4rs_dataset_a_rl.csv",
         archive(tmp_path / "rl4rs-dataset.zip", {f"rl4rs-dataset/{name}": data for name, data in files.items()}),
-        folder(
-            tmp_path / "materials" / "raw_data", {name: data.replace(b"\r", b"") for name, data in files.items()}
-        ).parent,
+        folder(tmp_path / "materials" / "raw_data", unix).parent,
     ]
     logs = [read_rl4rs(source, tmp_path / "logs" / str(at)) for at, source in enumerate(sources)]
     for pair in logs[1:]:
