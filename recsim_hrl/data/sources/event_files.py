@@ -1,4 +1,4 @@
-"""Files of public event logs: found in a folder, an archive or by name, streamed, every value checked."""
+"""Files of public data sets: found in a folder, an archive or by name, streamed, every value checked."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -109,8 +109,7 @@ def read_open_bandit(
     """
     config, source, path = config or OpenBanditConfig(), Path(source), Path(path)
     _FORM.check(path)
-    table = impressions_table(config.campaign)
-    logs = [f"{policy}/{config.campaign}/{table.file}" for policy in POLICIES]
+    logs = [f"{policy}/{config.campaign}/{config.campaign}.csv" for policy in POLICIES]
     context = f"{POLICIES[0]}/{config.campaign}/{ITEM_CONTEXT.file}"
     files = find_files(source, [*logs, context], "the Open Bandit Dataset")
     catalogue, categories = _catalogue(files[context], ITEMS[config.campaign])
@@ -120,7 +119,7 @@ def read_open_bandit(
         with filled_rows(store, _FORM) as add:
             for part, name in enumerate(logs):
                 first = sum(counts)
-                for block in _sessions(files[name], table, codes, first):
+                for block in _sessions(files[name], config.campaign, codes, first):
                     add(block | {"part": np.full(len(block["session"]), part)})
                     starts.append(block["start"])
                 counts.append(sum(map(len, starts)) - first)
@@ -141,10 +140,10 @@ def read_open_bandit(
         return random, bts
 
 
-def _sessions(place: Place, table: TextTable, codes: list[dict[str, int]], first: int) -> Iterator[Block]:
+def _sessions(place: Place, campaign: Campaign, codes: list[dict[str, int]], first: int) -> Iterator[Block]:
     """Rows as sessions of one impression, counted from ``first``; texts new to ``codes`` get the next number there."""
-    items = len(table.fields) - len(_USER_FEATURES) - 6
-    for origin, columns in read_table(place, table):
+    items = ITEMS[campaign]
+    for origin, columns in read_table(place, impressions_table(campaign)):
         item = columns["item_id"].to_numpy()
         if item.max() >= items:
             at = int((item >= items).argmax())

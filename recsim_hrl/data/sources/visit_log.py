@@ -159,13 +159,14 @@ def _kept_items(
     # In SQL, since a data set may have more items than memory holds.
     counted = f"SELECT item, count(*) AS n, bool_or({always_kept}) AS always FROM impressions GROUP BY item"
     kept = store.whole(f"SELECT item, n FROM ({counted}) ORDER BY always DESC, n DESC, item LIMIT {config.max_items}")
-    total = store.whole(f"SELECT count(*) AS items, sum(n)::BIGINT AS n, max(n) AS most FROM ({counted})")
-    always = store.whole(f"SELECT count(*) AS n FROM ({counted}) WHERE always")["n"][0]
+    sums = "count(*) AS items, sum(n)::BIGINT AS impressions, max(n) AS most, count(*) FILTER (always) AS always"
+    total = {name: int(value[0]) for name, value in store.whole(f"SELECT {sums} FROM ({counted})").items()}
+    always = total["always"]
     frequent = (kept["n"] >= config.min_item_impressions) | (np.arange(len(kept["n"])) < always)
     if not frequent.any():
         raise LogError(
             f"no item has min_item_impressions={config.min_item_impressions} impressions, the most frequent one has "
-            f"{total['most'][0]}; lower it, or check that the files are whole",
+            f"{total['most']}; lower it, or check that the files are whole",
             path,
         )
     if always > config.max_items:
@@ -173,9 +174,9 @@ def _kept_items(
             f"max_items={config.max_items} is less than the {always} items that have to stay; raise it", path
         )
     dropped = {
-        "items": int(total["items"][0]),
-        "items_dropped": int(total["items"][0] - frequent.sum()),
-        "impressions_dropped": int(total["n"][0] - kept["n"][frequent].sum()),
+        "items": total["items"],
+        "items_dropped": total["items"] - int(frequent.sum()),
+        "impressions_dropped": total["impressions"] - int(kept["n"][frequent].sum()),
     }
     return np.sort(kept["item"][frequent]), dropped
 

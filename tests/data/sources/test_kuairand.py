@@ -230,10 +230,15 @@ def test_embeddings_know_a_pair_of_a_visit_once_and_nothing_random(tmp_path):
     np.testing.assert_array_equal(vectors("c", early, [(1, 12), (2, 0), (3, 10), (3, 11)]), expected)
 
 
-def test_the_boundary_is_that_of_the_split_by_time(tmp_path):
+def test_the_boundary_is_that_of_the_split_by_time(tmp_path, capsys):
     log = market(tmp_path, "a")
     train, test = split_by_time(log, tmp_path / "halves", boundary=log.metadata["boundary"])
     assert (train.rows, test.rows) == (120, 80)
+    words = ["split", str(log.path), "--out", str(tmp_path / "by-command"), "--boundary", str(log.metadata["boundary"])]
+    assert main(words) == 0
+    assert "120 impressions" in capsys.readouterr().out
+    assert main([*words, "--by", "session"]) == 2
+    assert "split boundary: got 1650556800.0 with --by session, allowed --by time" in capsys.readouterr().err
 
 
 SHOWN = st.tuples(st.integers(1, 2), st.integers(0, 4), st.integers(T, T + 6000), st.sampled_from("cl "))
