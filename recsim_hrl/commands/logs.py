@@ -75,8 +75,8 @@ class SplitLog:
     fraction: float = 0.5
     """Share of the sessions that goes to train."""
     boundary: float | None = None
-    """Moment of a split by time in seconds since 1970, in place of the fraction: the `boundary` in the metadata of a log
-    is where the knowledge of its item vectors ends."""
+    """Moment of a split by time in seconds since 1970, in place of the fraction: the `boundary` in the metadata of a
+    log is where the knowledge of its item vectors ends."""
     seed: int = 0
     """Draws the sessions of a split by session."""
 
