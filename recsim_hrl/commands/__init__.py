@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
 from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect
-from recsim_hrl.commands.sources import Movielens, Retailrocket, Taobao, Yoochoose
+from recsim_hrl.commands.sources import AliCcp, Kuairand, Movielens, OpenBandit, Retailrocket, Rl4rs, Taobao, Yoochoose
 
 _CLASSES = {
     "generate": Generate,
@@ -16,6 +16,10 @@ _CLASSES = {
     "retailrocket": Retailrocket,
     "taobao": Taobao,
     "yoochoose": Yoochoose,
+    "kuairand": Kuairand,
+    "open-bandit": OpenBandit,
+    "rl4rs": Rl4rs,
+    "ali-ccp": AliCcp,
     "import": ImportLog,
     "report": Report,
     "split": SplitLog,

@@ -1,7 +1,5 @@
-"""Files of public event logs: found in a folder, an archive or by name, streamed, every value checked."""
+"""Files of public data sets: found in a folder, an archive or by name, streamed, every value checked."""
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,26 +10,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from recsim_hrl.data.archives import DOWNLOAD, members_of
+from recsim_hrl.data.archives import DOWNLOAD, READ_ERRORS, is_tar, members_of, open_member
 from recsim_hrl.data.schema import LogError, Origin
 from recsim_hrl.data.sources.event_fields import Field
 
 _BLOCK_BYTES = 2 << 20
 """Bytes of a file that are read at a time; no line may be longer."""
-_PACKED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".tar", ".tgz")
-# RuntimeError and its kind NotImplementedError: an encrypted member, or an unknown compression.
-_READ_ERRORS = (pa.ArrowException, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_PACKED = (".7z", ".rar", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """The form of one file: rows of fields between commas, without quotes."""
+    """The form of one file: rows of fields."""
 
     file: str
     """Its name, as the publisher ships it."""
     fields: tuple[Field, ...]
     is_headed: bool
     """Whether the first line names the fields."""
+    delimiter: str = ","
+    """The character between two fields."""
+    is_quoted: bool = False
+    """Whether a field may stand in double quotes, and then hold the delimiter."""
 
     @property
     def names(self) -> list[str]:
@@ -41,7 +41,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file lies: on disk, or in a zip archive."""
+    """Where a file lies: on disk, or in an archive."""
 
     path: Path
     """The file or the archive."""
@@ -56,34 +56,24 @@ class Place:
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The content as a stream of bytes."""
-        if self.member is None:
-            with self.path.open("rb") as file:
-                yield file
-            return
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+        with self.path.open("rb") if self.member is None else open_member(self.path, self.member) as file:
             yield file
 
 
-def find_files(source: Path, names: Sequence[str], data_set: str) -> dict[str, Place]:
+def find_files(source: Path, names: Sequence[str], data_set: str, archives: Sequence[str] = ()) -> dict[str, Place]:
     """Find the files called ``names`` wherever the publisher's download left them.
 
     Args:
-        source: A folder with the files, each as it is or as ``NAME.zip``; a zip archive; or one of the files, with
-            the others beside it.
-        names: The files, all of them required.
+        source: A folder with the files in it or below it, each as it is or as ``NAME.zip``; a zip or tar archive; or
+            one of the files or ``archives``, with the others beside it.
+        names: The files, all of them required; one that other files share their name with has its folder before it.
         data_set: Its name, for error messages.
+        archives: Archives in the folder that may hold files that are not in it.
 
     Raises:
-        LogError: a file is missing or there twice, or the archive is damaged or of another kind.
+        LogError: a file is missing or there twice, or an archive is damaged or of another kind.
     """
-    if not source.exists():
-        raise LogError(f"no such file or folder; check the path, or download {data_set} there", source)
-    if source.is_dir() or source.name in names:
-        found = _in_folder(source if source.is_dir() else source.parent, names)
-    elif source.suffix in _PACKED:
-        raise LogError(f"got a {source.suffix} file, allowed .zip; extract it and pass the folder", source)
-    else:
-        found = _in_archive(source, names)
+    found = find_some(source, names, data_set, archives)
     missing = [name for name in names if name not in found]
     if missing:
         held = sorted(path.name for path in source.iterdir()) if source.is_dir() else sorted(found) or [source.name]
@@ -95,24 +85,43 @@ def find_files(source: Path, names: Sequence[str], data_set: str) -> dict[str, P
     return found
 
 
-def _in_folder(folder: Path, names: Sequence[str]) -> dict[str, Place]:
-    found = {}
-    for name in names:
-        if (folder / name).is_file():
-            found[name] = Place(folder / name)
-        elif (folder / f"{name}.zip").is_file():
-            found |= _in_archive(folder / f"{name}.zip", [name])
+def find_some(source: Path, names: Sequence[str], data_set: str, archives: Sequence[str] = ()) -> dict[str, Place]:
+    """Those of the files that are there; arguments and errors are those of ``find_files``."""
+    if not source.exists():
+        raise LogError(f"no such file or folder; check the path, or download {data_set} there", source)
+    if source.is_dir() or source.name in (*names, *archives):
+        return _in_folder(source if source.is_dir() else source.parent, names, archives)
+    if source.suffix in _PACKED and not is_tar(source):
+        raise LogError(f"got a {source.suffix} file, allowed .zip and .tar.gz; extract it and pass the folder", source)
+    return _in_archive(source, names)
+
+
+def _in_folder(folder: Path, names: Sequence[str], archives: Sequence[str]) -> dict[str, Place]:
+    found = {name: Place(folder / name) for name in names if (folder / name).is_file()}
+    if len(found) < len(names):
+        below = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        found |= {name: Place(folder / inside) for name, inside in _among(sorted(below), names, folder).items()}
+    for archive in (*(f"{name}.zip" for name in names), *archives):
+        missing = [name for name in names if name not in found]
+        if missing and (folder / archive).is_file():
+            found |= _in_archive(folder / archive, missing)
     return found
 
 
 def _in_archive(archive: Path, names: Sequence[str]) -> dict[str, Place]:
-    members, found = members_of(archive), {}
+    inside = _among(members_of(archive), names, archive)
+    return {name: Place(archive, member) for name, member in inside.items()}
+
+
+def _among(paths: Sequence[str], names: Sequence[str], where: Path) -> dict[str, str]:
+    """By name, the one of the ``paths`` that ends with it; the shortest way is right where it is the name alone."""
+    found = {}
     for name in names:
-        inside = [member for member in members if member.split("/")[-1] == name]
-        if len(inside) > 1:
-            raise LogError(f"got {name} as {inside}, allowed once; extract the archive and pass one folder", archive)
-        if inside:
-            found[name] = Place(archive, inside[0])
+        same = [path for path in paths if path == name] or [path for path in paths if path.endswith(f"/{name}")]
+        if len(same) > 1:
+            raise LogError(f"got {name} as {same}, allowed once; pass one folder with the files", where)
+        if same:
+            found[name] = same[0]
     return found
 
 
@@ -146,7 +155,8 @@ def _text_blocks(place: Place, table: TextTable) -> Iterator[pa.RecordBatch]:
         return "error"
 
     reading = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=table.names)
-    parsing = pa_csv.ParseOptions(quote_char=False, invalid_row_handler=note)
+    quotes = '"' if table.is_quoted else False
+    parsing = pa_csv.ParseOptions(delimiter=table.delimiter, quote_char=quotes, invalid_row_handler=note)
     options = pa_csv.ConvertOptions(
         column_types=dict.fromkeys(table.names, pa.string()), strings_can_be_null=False, check_utf8=False
     )
@@ -155,7 +165,7 @@ def _text_blocks(place: Place, table: TextTable) -> Iterator[pa.RecordBatch]:
             file = pa.PythonFile(stream, mode="r")
             with pa_csv.open_csv(file, reading, parsing, options) as reader:
                 yield from reader
-    except (*_READ_ERRORS, UnicodeDecodeError) as error:
+    except (pa.ArrowException, *READ_ERRORS) as error:
         if broken:
             raise _broken_row(broken[0], place, table) from None
         if "Empty CSV" in str(error):
@@ -168,7 +178,7 @@ def _broken_row(row: pa_csv.InvalidRow, place: Place, table: TextTable) -> LogEr
         return _wrong_header(row.text, place, table)
     return LogError(
         f"a broken row: got {row.actual_columns} fields ({row.text[:80]!r}), allowed {row.expected_columns} "
-        f"({', '.join(table.names)}) between commas; correct the row, or {DOWNLOAD}",
+        f"({', '.join(table.names)}) between {table.delimiter!r}; correct the row, or {DOWNLOAD}",
         place.label,
         table.names[min(row.actual_columns, len(table.names) - 1)],
         row.number - table.is_headed,
@@ -178,13 +188,13 @@ def _broken_row(row: pa_csv.InvalidRow, place: Place, table: TextTable) -> LogEr
 
 def _check_header(names: list[str], place: Place, table: TextTable) -> None:
     if names != table.names:
-        raise _wrong_header(",".join(names), place, table)
+        raise _wrong_header(table.delimiter.join(names), place, table)
 
 
 def _wrong_header(got: str, place: Place, table: TextTable) -> LogError:
     return LogError(
-        f"got the header {got[:80]!r}, allowed {','.join(table.names)!r}; the file is another one or lost its first "
-        f"line: check the path, or {DOWNLOAD}",
+        f"got the header {got[:80]!r}, allowed {table.delimiter.join(table.names)!r}; the file is another one or lost "
+        f"its first line: check the path, or {DOWNLOAD}",
         place.label,
     )
 

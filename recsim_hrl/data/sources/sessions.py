@@ -7,6 +7,13 @@ from recsim_hrl.data.checks import session_spans
 from recsim_hrl.types import CLICK, SKIP
 
 
+def visits_of(user: np.ndarray, milliseconds: np.ndarray, gap_milliseconds: int) -> np.ndarray:
+    """(n,) numbers of visits from 0, of rows (n,) in order of user and time; a longer silence than the gap ends one."""
+    begins = run_starts(user)
+    begins[1:] |= np.diff(milliseconds) > gap_milliseconds
+    return np.cumsum(begins) - 1
+
+
 def collapse(events: Block, gap_milliseconds: int, return_is_click: bool) -> Block:
     """Each item once a visit, at the time of its first event, with the strongest of its responses.
 
@@ -21,9 +28,7 @@ def collapse(events: Block, gap_milliseconds: int, return_is_click: bool) -> Blo
         ``response``, and ``begins_with_response`` (bool), where no view came before the response.
     """
     user, item, response = events["user"], events["item"], events["response"]
-    begins = run_starts(user)  # (n,)
-    begins[1:] |= np.diff(events["milliseconds"]) > gap_milliseconds
-    visit = np.cumsum(begins) - 1
+    visit = visits_of(user, events["milliseconds"], gap_milliseconds)  # (n,)
     turns = run_starts(visit, item)  # (n,) another item than just before
     order = np.lexsort((item, visit))  # which keeps the order in time of equals
     firsts = np.flatnonzero(run_starts(visit[order], item[order]))  # (impressions,) places in ``order``
