@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ class RecSessionEnv(Restocked, gym.Env):
     |---|---|---|
     | `session_length` | 50 (`Long`: 200) | items in a session, at most the number of candidates |
     | `simulator` | `"default"` | name of a shipped simulator, or a folder made by `recsim-hrl fit` |
+    | `simulators` | `None` | a list of them in place of one, see below |
     | `split` | `"train"` | `"train"` to learn on, `"test"` to be judged on |
     | `action` | `"embedding"` | or `"item"` |
     | `observation` | `"embeddings"` | or `"item_ids"` (faster) |
@@ -128,6 +130,11 @@ class RecSessionEnv(Restocked, gym.Env):
 
     `env.unwrapped.add_items(catalogue)` and `remove_items(candidates)` change the offer while sessions run, at the
     price of the items that come and go, not of the catalogue.
+
+    `simulators=["sims/a", "sims/b"]` is an ensemble: each session is played on one of them, so that no single one can
+    be exploited. Which one is drawn from seed and episode, as the user is. `info`, of `reset` and of each step, then
+    holds `simulator_index`, its place in the list; `user` is an index into its pool. All must sell the same items and
+    be of one size (`--kinds`, `--hidden` and `--pool` of `recsim-hrl fit`); the candidates are those of the first.
 
     ## Vectorized environment
     `gym.make_vec("RecSession-v0", num_envs=8, vectorization_mode="vector_entry_point")` gives the native one, with the
@@ -153,6 +160,7 @@ class RecSessionEnv(Restocked, gym.Env):
         session_length: int = 50,
         *,
         simulator: str | Path | Simulator | SimulatorData = "default",
+        simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
         split: str = "train",
         action: Action = "embedding",
         observation: Observation = "embeddings",
@@ -179,7 +187,7 @@ class RecSessionEnv(Restocked, gym.Env):
         )
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self._window = Window() if render_mode == "human" else None
-        core = load_core(simulator, split, config)
+        core = load_core(simulator, split, config, simulators=simulators)
         self._batch = SessionBatch(core, 1)
         self._stock(core)
         self._trace: SessionTrace | None = None
@@ -189,11 +197,11 @@ class RecSessionEnv(Restocked, gym.Env):
         super().reset(seed=seed)
         user = check_options(options, ("user",)).get("user")
         self._batch.start(_FIRST, [seed], [user], self.np_random)
-        user = int(self._batch.users()[0])
+        info = {name: value.item() for name, value in self._batch.whose().items()}
         if self.render_mode is not None:
-            self._trace = SessionTrace(user, self.core.config.session_length)
+            self._trace = SessionTrace(info["user"], self.core.config.session_length)
             self._show()
-        return self._observe(), {"user": user}
+        return self._observe(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show one item to the user."""

@@ -22,10 +22,11 @@ TASK = "task"
 def task_digest(core: SessionCore) -> np.ndarray:
     """(32,) uint8, a hash of all that decides what happens to users: arguments, simulator, and items on offer."""
     digest = hashlib.sha256(repr(core.config).encode())
-    data, catalogue = core.data, core.catalogue
-    arrays = [data.weights.arrays[name] for name in sorted(data.weights.arrays)]
-    for part in (catalogue, data.visits):
-        arrays += [getattr(part, field.name) for field in dataclasses.fields(part)]
+    arrays = []
+    for data in core.simulators:
+        arrays += [data.weights.arrays[name] for name in sorted(data.weights.arrays)]
+        for part in (core.catalogue, data.visits):
+            arrays += [getattr(part, field.name) for field in dataclasses.fields(part)]
     for array in (*arrays, core.candidates, core.vectors.open):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
