@@ -101,6 +101,8 @@ class RecSessionEnv(Restocked, gym.Env):
     | `click_reward` | the reward, if the response is a click, else 0 |
     | `order_reward` | the reward, if the response is an order, else 0 |
     | `user` | index of the user in the pool |
+    | `support` | with `report_support`: impressions in the log that are of the sort of this one |
+    | `is_supported` | with `report_support`: whether they are 200 or more, enough to learn from |
     | `session` | last step only: `total_reward`, `click_reward`, `order_reward`, `clicks`, `orders`, `length` |
 
     ## Arguments
@@ -126,6 +128,7 @@ class RecSessionEnv(Restocked, gym.Env):
     | `response_noise` | 0.0 | standard deviation of noise on the response logits of each step |
     | `rewards` | `(0, 1, 5)` | reward of a skip, a click, an order |
     | `flat` | `False` (`Flat`: `True`) | one flat vector in place of a dictionary |
+    | `report_support` | `False` | tell in `info` how much of each step the log covers, see below |
     | `render_mode` | `None` | `"ansi"`, `"rgb_array"`, or `"human"` (needs `pip install recsim-hrl[human]`) |
 
     `env.unwrapped.add_items(catalogue)` and `remove_items(candidates)` change the offer while sessions run, at the
@@ -135,6 +138,12 @@ class RecSessionEnv(Restocked, gym.Env):
     be exploited. Which one is drawn from seed and episode, as the user is. `info`, of `reset` and of each step, then
     holds `simulator_index`, its place in the list; `user` is an index into its pool. All must sell the same items and
     be of one size (`--kinds`, `--hidden` and `--pool` of `recsim-hrl fit`); the candidates are those of the first.
+
+    `report_support=True` tells at each step whether the simulator still knows what it says. It puts the impression
+    into a cell, by how many of the ten before it were of its category, how many of the last twenty responses were
+    clicks, how good the last ten items were to the average user, and how late in the session it is; and counts the
+    impressions of that cell in the log. A simulator holds these counts since it was fitted; to an older one `recsim-hrl
+    support` adds them. An item that was added later has no support. The environment on tensors does not tell.
 
     ## Vectorized environment
     `gym.make_vec("RecSession-v0", num_envs=8, vectorization_mode="vector_entry_point")` gives the native one, with the
@@ -171,6 +180,7 @@ class RecSessionEnv(Restocked, gym.Env):
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
+        report_support: bool = False,
         render_mode: str | None = None,
     ) -> None:
         config = SessionConfig(
@@ -188,7 +198,7 @@ class RecSessionEnv(Restocked, gym.Env):
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self._window = Window() if render_mode == "human" else None
         core = load_core(simulator, split, config, simulators=simulators)
-        self._batch = SessionBatch(core, 1)
+        self._batch = SessionBatch(core, 1, report_support)
         self._stock(core)
         self._trace: SessionTrace | None = None
 

@@ -71,6 +71,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
+        report_support: bool = False,
         render_mode: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -91,7 +92,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs = check_num_envs(num_envs)
         core = load_core(simulator, split, config, threads, simulators)
-        self._batch = SessionBatch(core, num_envs)
+        self._batch = SessionBatch(core, num_envs, report_support)
         self._stock(core)
         self._traces: list[SessionTrace] = []
 

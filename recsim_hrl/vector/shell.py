@@ -17,6 +17,7 @@ from recsim_hrl.simulator.ensemble import EnsembleCore
 from recsim_hrl.simulator.folder import SimulatorData, load_data
 from recsim_hrl.simulator.tables import SessionState
 from recsim_hrl.types import CLICK, ORDER, Catalogue, R
+from recsim_hrl.vector.support import SupportReport
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.store import Simulator
@@ -73,10 +74,17 @@ def observation_space(core: SessionCore) -> Space:
 
 
 class SessionBatch:
-    """``size`` users with their seeds and episode numbers: what the vector and the single environment share."""
+    """``size`` users with their seeds and episode numbers: what the vector and the single environment share.
 
-    def __init__(self, core: SessionCore, size: int) -> None:
+    Args:
+        core: The task.
+        size: Number of users.
+        report_support: Whether the info of a step tells how much of it the log covers.
+    """
+
+    def __init__(self, core: SessionCore, size: int, report_support: bool = False) -> None:
         self.core, self.size = core, size
+        self.support = SupportReport(core, size) if report_support else None
         self.state: SessionState | None = None
         self.seeds = np.full(size, -1, dtype=np.int64)  # (B,) -1 before the first reset
         self.episodes = np.zeros(size, dtype=np.int64)  # (B,)
@@ -177,6 +185,7 @@ class SessionBatch:
             "category": catalogue.categories[outcome.item],
             **{name: part[outcome.response] for name, part in self._parts.items()},
             **self.whose(),
+            **({} if self.support is None else self.support.tell(self.core, self.state, outcome.response)),
         }
 
     def whose(self) -> Arrays:
