@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "check a log and count what it holds",
     "split": "split a log into a train and a test log",
     "fit": "fit a simulator to a log",
+    "support": "add to a simulator what its log covers",
     "evaluate": "hold a simulator against a log, with figures",
     "inspect": "tell what a simulator is and where it comes from",
 }

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
-from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect
+from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect, Support
 from recsim_hrl.commands.sources import AliCcp, Kuairand, Movielens, OpenBandit, Retailrocket, Rl4rs, Taobao, Yoochoose
 
 _CLASSES = {
@@ -24,6 +24,7 @@ _CLASSES = {
     "report": Report,
     "split": SplitLog,
     "fit": Fit,
+    "support": Support,
     "evaluate": Evaluate,
     "inspect": Inspect,
 }

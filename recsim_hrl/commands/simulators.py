@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,9 +15,10 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.splits import SPLITS, split_by_time
 from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
-from recsim_hrl.simulator.fit import FitConfig, fit_simulator
+from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator
 from recsim_hrl.simulator.folder import simulator_folder
 from recsim_hrl.simulator.store import load_simulator
+from recsim_hrl.simulator.support import ENOUGH, SUPPORT_FILE
 from recsim_hrl.simulator.validity_report import write_validity
 
 Split = Literal["train", "test"]
@@ -59,6 +61,37 @@ class Fit:
             fit_simulator(part, self.out / side, self.config, f"{name}-{side}", tqdm.write, self.processes)
         print(f"wrote {self.out}; hold it against the other half of the log with")
         print(f"  recsim-hrl evaluate {self.out} --log {halves / 'test'} --out {self.out}-validity")
+
+
+@dataclass(frozen=True)
+class Support:
+    """Add to a simulator what its log covers, so that environments can tell where they leave it.
+
+    For simulators of a release that did not count it. The log must be the one of the fit; with `--split both` it is
+    cut as `fit --split both` cut it. Nothing else of the simulator changes.
+    """
+
+    simulator: Positional[Path]
+    """Folder of the simulator, or with `--split both` of the two."""
+    log: Path
+    """The log that it was fitted to."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
+    split: Literal["none", "both"] = "none"
+    """Add to one simulator, or to each of two that were fitted to the halves of the log."""
+    halves: Path | None = None
+    """Where `--split both` puts the two halves of the log; SIMULATOR-log without."""
+
+    def run(self) -> None:
+        log, folders = InteractionLog.open(self.log, self.items), [self.simulator]
+        logs: Iterable[InteractionLog] = [log]
+        if self.split == "both":
+            folders = [self.simulator / side for side in SPLITS]
+            logs = split_by_time(log, self.halves or self.simulator.with_name(f"{self.simulator.name}-log"))
+        for folder, part in zip(folders, logs, strict=True):
+            support = add_support(folder, part).support
+            covered = int(support.counts[support.counts >= ENOUGH].sum()) / int(support.counts.sum())
+            print(f"wrote {folder / SUPPORT_FILE}: {covered:.2%} of the log's impressions are of sorts that it covers")
 
 
 @dataclass(frozen=True)

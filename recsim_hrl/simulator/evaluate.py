@@ -14,18 +14,15 @@ import torch
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.world import World, WorldConfig
-from recsim_hrl.simulator.coverage import Coverage
+from recsim_hrl.simulator.coverage import log_coverage
 from recsim_hrl.simulator.fidelity import Fidelity, FidelityConfig, compare_values
 from recsim_hrl.simulator.fit import FitConfig, fit_key, load_sequences
-from recsim_hrl.simulator.market import SimulatorMarket
-from recsim_hrl.simulator.policies import item_order
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.simulator.validity import Validity, measure, predict_log
 from recsim_hrl.types import Catalogue
 
 _TOLERANCE = 1e-3  # embeddings made again on another machine differ by rounding
-_ORDER_USERS = 64  # users that the goodness of items is averaged over
 
 
 @dataclass(frozen=True)
@@ -187,13 +184,6 @@ def evaluate_simulator(
         validity,
         compared,
     )
-
-
-def log_coverage(simulator: Simulator, sequences: Sequences) -> Coverage:
-    """What ``sequences`` covers, with the goodness of items as the simulator sees it."""
-    users = torch.arange(min(_ORDER_USERS, len(simulator.visits)))
-    goodness = item_order(SimulatorMarket(simulator, steps=1), users).order  # (I,)
-    return Coverage(sequences, simulator.catalogue.categories.numpy(), goodness.numpy())
 
 
 def _is_fitted_to(simulator: Simulator, sequences: Sequences) -> bool:
