@@ -33,6 +33,8 @@ class Criterion:
     """What it says to someone who trains agents on the simulator."""
     reason: str = ""
     """Why it cannot be judged, if so."""
+    is_share: bool = True
+    """Whether value and limit are shares, to be told in percent."""
 
     @property
     def verdict(self) -> str:
@@ -42,8 +44,17 @@ class Criterion:
 
     def __str__(self) -> str:
         if self.reason:
-            return f"{self.verdict}  {self.name}: {self.reason}"
-        return f"{self.verdict:15s}  {self.name}: {self.value:.4g} ({'>=' if self.at_least else '<='} {self.limit:g})"
+            return f"{self.verdict:15s}  {self.name}: {self.reason}"
+        return f"{self.verdict:15s}  {self.name}: {self.told(self.value)} ({self.bound})"
+
+    @property
+    def bound(self) -> str:
+        """The limit in words."""
+        return f"{'≥' if self.at_least else '≤'} {self.told(self.limit)}"
+
+    def told(self, number: float) -> str:
+        """``number`` in the criterion's unit."""
+        return f"{100.0 * number:.3g}%" if self.is_share else f"{number:.3g}"
 
     def to_json(self) -> dict[str, Any]:
         """The fields and the verdict."""
@@ -186,6 +197,7 @@ def _where_policies_go(evidence: Evidence) -> list[Criterion]:
             False,
             "Simulators fitted to other sessions say the same there, so the simulator does not merely guess.",
             alone,
+            is_share=False,
         ),
         Criterion(
             "reward that simulators promise the same policy, largest spread",

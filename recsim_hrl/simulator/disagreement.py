@@ -6,6 +6,7 @@ guesses, and a policy that goes there may be paid for what is not so.
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ from recsim_hrl.simulator.policies import (
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.simulator.validity import predict_log
-from recsim_hrl.types import DEFAULT_REWARDS, NO_ITEM, ORDER, Visits
+from recsim_hrl.types import NO_ITEM, ORDER, Visits
 
 _FAR = 0.95
 """Quantile of the disagreement on the log beyond which an impression counts as far from it."""
@@ -56,10 +57,10 @@ class Whereabouts:
 
     policy: str
     reward: float
-    """Per session that the simulator paid; of the log, per session of the sample."""
+    """Per session that the simulator paid; nan for the log, whose sessions have other lengths."""
     standard_error: float
     coverage: float
-    """Share of its impressions that are of a sort that the log holds often."""
+    """Share of its impressions that are of a sort that the log holds often; nan for the log."""
     promised: tuple[float, ...]
     """Reward per impression that each simulator predicts for its impressions, the judged simulator first."""
     disagreement: float
@@ -105,10 +106,9 @@ def disagreement(
     judged = simulators[0]
     candidates = judged.recall_order[: config.candidates]
     length, users = min(config.length, len(candidates)), torch.arange(config.users) % len(judged.visits)
-    market, rewards = SimulatorMarket(judged, length), np.asarray(DEFAULT_REWARDS)
+    market = SimulatorMarket(judged, length)
     on_log = _Said.of(simulators, sample.sequences, sample.sessions)
     usual = np.quantile(on_log.apart, _FAR)
-    real = np.bincount(sample.session, rewards[sample.response])  # (S,)
     played = []
     for policy in _policies(market):
         values = run_policy(market, policy, users, candidates, length, config.seed)
@@ -116,7 +116,7 @@ def disagreement(
         said = _Said.of(simulators, sequences, np.arange(len(sequences) - len(users), len(sequences)))
         played.append(said.whereabouts(policy.name, values.total, coverage.share(values), usual))
     names = tuple(simulator.name for simulator in simulators)
-    return Disagreement(names, length, on_log.whereabouts("the log", real, float("nan"), usual), tuple(played))
+    return Disagreement(names, length, on_log.whereabouts("the log", None, math.nan, usual), tuple(played))
 
 
 def _policies(market: SimulatorMarket) -> list[Policy]:
@@ -162,8 +162,10 @@ class _Said:
         apart = np.mean(pairs, 0) if pairs else np.full(len(found[0]), np.nan)
         return _Said(apart, tuple(float(reward_value(probs).mean()) for probs in found))
 
-    def whereabouts(self, policy: str, totals: np.ndarray, coverage: float, usual: float) -> Whereabouts:
+    def whereabouts(self, policy: str, totals: np.ndarray | None, coverage: float, usual: float) -> Whereabouts:
         """With the ``totals`` (S,) of its sessions, and what is ``usual`` on the log at the most."""
-        far = float(np.mean(self.apart > usual)) if np.isfinite(usual) else float("nan")
-        error = float(totals.std() / np.sqrt(len(totals)))
-        return Whereabouts(policy, float(totals.mean()), error, coverage, self.promised, float(self.apart.mean()), far)
+        reward = error = math.nan
+        if totals is not None:
+            reward, error = float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals)))
+        far = float(np.mean(self.apart > usual)) if np.isfinite(usual) else math.nan
+        return Whereabouts(policy, reward, error, coverage, self.promised, float(self.apart.mean()), far)

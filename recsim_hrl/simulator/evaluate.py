@@ -84,7 +84,8 @@ class Target:
     def criterion(self, reason: str = "") -> Criterion:
         """The target as a row of the verdict; ``reason`` says why it cannot be judged."""
         section, meaning = next(about for name, about in _MEANINGS.items() if name in self.name)
-        return Criterion(self.name, section, self.value, self.limit, self.at_least, meaning, reason)
+        is_share = not any(word in self.name for word in ("tau", "calibration"))
+        return Criterion(self.name, section, self.value, self.limit, self.at_least, meaning, reason, is_share)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Target":

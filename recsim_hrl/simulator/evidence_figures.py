@@ -37,12 +37,21 @@ def _bar(
     axes.plot(interval.value, place, color=colour, marker=marker, markersize=5, linestyle="", label=label)
 
 
+def has_band(curve: Curve) -> bool:
+    """Whether quantiles over sessions tell anything: of few responses they are 0 or 1."""
+    return curve.real_band[-1][1] >= 3.0
+
+
 def so_far(axes: Axes, marks: list[int], curve: Curve, name: str) -> None:
     """Real, expected and free curves of ``name`` against the position."""
     real = np.array([interval.value for interval in curve.real])
-    axes.fill_between(marks, *np.array(curve.real_band).T, color=GREY, alpha=0.3, linewidth=0)
-    for edge in np.array(curve.free_band).T:
-        axes.plot(marks, edge, color=BLUE, linewidth=0.8, linestyle="--")
+    if has_band(curve):
+        axes.fill_between(marks, *np.array(curve.real_band).T, color=GREY, alpha=0.3, linewidth=0)
+        for edge in np.array(curve.free_band).T:
+            axes.plot(marks, edge, color=BLUE, linewidth=0.8, linestyle="--")
+    else:
+        ends = np.array([(interval.low, interval.high) for interval in curve.real])
+        axes.fill_between(marks, *ends.T, color=GREY, alpha=0.4, linewidth=0)
     axes.plot(marks, real, color=INK, marker="o", markersize=4, linewidth=1.2, label="real")
     axes.plot(marks, curve.expected, color=VERMILION, marker="x", markersize=6, linewidth=1.2, label="expected")
     axes.plot(marks, curve.free, color=BLUE, linewidth=1.2, label="free")

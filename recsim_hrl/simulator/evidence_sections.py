@@ -13,6 +13,8 @@ from recsim_hrl.simulator.segments import Segmentation, SegmentRate
 from recsim_hrl.simulator.trajectories import Reaction, Trajectories
 from recsim_hrl.simulator.two_samples import Discrimination
 
+_BANDS = "Shaded: where 80% of the real sessions lie; dashed: 80% of the free ones."
+
 
 def evidence_sections(evidence: Evidence) -> Iterator[Section]:
     """All of them, in order."""
@@ -32,8 +34,8 @@ def _segments(found: tuple[Segmentation, ...]) -> Section:
     blocks += [
         Chart(
             f"segments-{name}",
-            f"Predicted less observed {name}, relative to the observed rate, with 95% intervals. Grey: limit of the "
-            "criterion. Faint: too few to judge.",
+            f"Predicted less observed {name}, relative to the observed rate, with 95% intervals. Shaded: limit of the "
+            "criterion. Grey intervals: too few to judge.",
             f"Relative error of the predicted rate of {name} by segment; the numbers stand in the tables below.",
             lambda axes, name=name, limit=limit: figures.segment_errors(axes, found, name, limit),
             height=5.6,
@@ -74,7 +76,7 @@ def _trajectories(found: Trajectories) -> Section:
     charts = [
         Chart(
             f"so-far-{name}",
-            f"Mean {name} so far. Shaded: where 80% of the real sessions lie; thin dashed lines: 80% of the free ones.",
+            f"Mean {name} so far. " + (_BANDS if figures.has_band(curve) else "Shaded: 95% interval of the real mean."),
             f"{name.capitalize()} so far by position: real sessions end at {curve.real[-1].value:.3f}, expected "
             f"{curve.expected[-1]:.3f}, free {curve.free[-1]:.3f}.",
             lambda axes, curve=curve, name=name: figures.so_far(axes, found.marks, curve, name),
@@ -188,10 +190,10 @@ def _off_policy(values: tuple[OffPolicyValue, ...]) -> Section:
     rows = [
         (
             value.name,
-            f"{value.simulator.value:.4f}",
-            _between(value.doubly_robust, 4),
-            _between(value.snips, 4),
-            _between(value.ips, 4),
+            f"{value.simulator.value:.3f}",
+            _between(value.doubly_robust),
+            _between(value.snips),
+            _between(value.ips),
             _between(value.mean_weight, 2),
             f"{value.checked:.0%}",
             f"{value.effective_sample_size:,.0f}",
@@ -223,7 +225,7 @@ def _off_policy(values: tuple[OffPolicyValue, ...]) -> Section:
                 height=3.6,
             ),
             Table("Reward per impression", ("policy", *head), rows),
-            *[_off_policy_in_words(value) for value in values],
+            *_off_policy_in_words(values),
             "A mean weight far from 1 means one of two things: the propensities are wrong or the log's policy could "
             "not show all items, or single impressions of very large weight happen to be missing. IPS is then off by "
             "as much; SNIPS and the doubly robust value less.",
@@ -231,18 +233,26 @@ def _off_policy(values: tuple[OffPolicyValue, ...]) -> Section:
     )
 
 
-def _off_policy_in_words(value: OffPolicyValue) -> Block:
-    name = value.name.capitalize()
-    if not value.has_support:
-        return (
-            f"{name}: not enough support. The log is worth {value.effective_sample_size:,.0f} impressions of this "
-            f"policy (needed {ENOUGH_SUPPORT}) and speaks for {value.checked:.0%} of what it shows (needed "
-            f"{ENOUGH_CHECKED:.0%})."
-        )
-    if value.shown_error == 0.0:
-        return f"{name}: no error of the simulator is shown; one of {value.precision:.0%} would be about visible."
-    way = "overpays" if value.correction.value < 0 else "underpays"
-    return Warned(f"{name}: the simulator {way} by at least {value.shown_error:.1%}, by the log's own evidence.")
+def _off_policy_in_words(values: tuple[OffPolicyValue, ...]) -> Iterator[Block]:
+    supported = [value for value in values if value.has_support]
+    silent = [value for value in supported if value.shown_error == 0.0]
+    if silent:
+        names, coarsest = ", ".join(value.name for value in silent), max(value.precision for value in silent)
+        yield f"No error of the simulator is shown for: {names}. One of {coarsest:.0%} would be about visible."
+    for value in supported:
+        if value.shown_error > 0.0:
+            way = "overpays" if value.correction.value < 0 else "underpays"
+            yield Warned(
+                f"{value.name.capitalize()}: the simulator {way} by at least {value.shown_error:.1%}, by the log's own "
+                "evidence."
+            )
+    for value in values:
+        if not value.has_support:
+            yield (
+                f"{value.name.capitalize()}: not enough support. The log is worth {value.effective_sample_size:,.0f} "
+                f"impressions of this policy (needed {ENOUGH_SUPPORT}) and speaks for {value.checked:.0%} of what it "
+                f"shows (needed {ENOUGH_CHECKED:.0%})."
+            )
 
 
 def _where_it_does_not_know(found: Disagreement) -> Section:
@@ -276,7 +286,7 @@ def _where_it_does_not_know(found: Disagreement) -> Section:
         ]
     head = ["policy", "reward per session", "coverage"]
     head += [] if alone else ["disagreement", "far", *(f"promised by {name}" for name in found.members)]
-    rows = [_whereabouts(one, alone) for one in (found.log, *found.policies)]
+    rows = [_whereabouts(one, alone) for one in ((found.log,) * (not alone) + found.policies)]
     blocks.append(Table("Where policies go", tuple(head), rows))
     if not alone:
         blocks.append("Promised: reward per impression that each simulator predicts for the very same impressions.")
@@ -284,8 +294,9 @@ def _where_it_does_not_know(found: Disagreement) -> Section:
 
 
 def _whereabouts(one: Whereabouts, alone: bool) -> tuple[str, ...]:
-    coverage = "" if math.isnan(one.coverage) else f"{one.coverage:.0%}"
-    cells = (one.policy, f"{one.reward:.2f} ± {one.standard_error:.2f}", coverage)
+    cells = (one.policy, "", "")
+    if not math.isnan(one.reward):
+        cells = (one.policy, f"{one.reward:.2f} ± {one.standard_error:.2f}", f"{one.coverage:.0%}")
     if alone:
         return cells
     return (*cells, f"{one.disagreement:.2%}", f"{one.far:.0%}", *(f"{reward:.4f}" for reward in one.promised))

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from recsim_hrl.simulator.fidelity import Fidelity
 from recsim_hrl.simulator.validity import COUNTS_SHOWN, POSITION_EDGES, Prediction, Validity
@@ -126,6 +126,7 @@ def per_session(axes: Axes, validity: Validity) -> None:
             axes.plot(counts, at_least, **style, label=source if name == "clicks" else None)
             _name_line(axes, name, counts, at_least, source)
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="n", ylabel="share of sessions with n or more")
     axes.legend(frameon=False)
     head(axes, "Clicks and orders per session")

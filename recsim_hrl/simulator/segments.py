@@ -74,11 +74,21 @@ def segmentations(sample: LogSample, shown: np.ndarray, seed: int = 0) -> tuple[
     returning = sample.is_returning.astype(np.int64)[sample.session]
     popularity = popularity_thirds(shown)[sample.item]
     positions = np.digitize(sample.step, POSITIONS[1:])
-    ends = [*(f"{first + 1} to {end}" for first, end in zip(POSITIONS, POSITIONS[1:], strict=False)), ""]
-    ends[-1] = f"{POSITIONS[-1] + 1} and later"
+    ends = [*(f"positions {first + 1} to {end}" for first, end in zip(POSITIONS, POSITIONS[1:], strict=False)), ""]
+    ends[-1] = f"positions from {POSITIONS[-1] + 1}"
     divided = [
-        ("users", returning, ["first visit in this log", "came back"], _one_sort_of_user(returning)),
-        ("items", popularity, ["rare third", "middle third", "popular third"], ""),
+        (
+            "user (new: no earlier session in the log)",
+            returning,
+            ["new users", "returning users"],
+            _one_sort_of_user(returning),
+        ),
+        (
+            "popularity of the item (thirds of the catalogue)",
+            popularity,
+            ["rare items", "middling items", "popular items"],
+            "",
+        ),
         ("position in the session", positions, ends, ""),
     ]
     hours = sample.hours

@@ -51,22 +51,21 @@ def _verdict(criteria: list[Criterion]) -> Section:
     counts = {verdict: sum(one.verdict == verdict for one in criteria) for verdict in (MET, MISSED, UNKNOWN)}
     rows = []
     for one in criteria:
-        value = "" if one.reason else f"{one.value:.4g}"
-        told = f"Not known: {one.reason}." if one.reason else one.meaning
-        rows.append((one.verdict, one.name, value, f"{'≥' if one.at_least else '≤'} {one.limit:g}", told))
+        says = {MET: one.meaning, MISSED: f"This does not hold: {one.meaning}", UNKNOWN: f"Not known: {one.reason}."}
+        rows.append((one.verdict, one.name, "" if one.reason else one.told(one.value), one.bound, says[one.verdict]))
     return Section(
         "verdict",
         "Verdict",
         (
-            f"{counts[MET]} of {len(criteria)} criteria are met, {counts[MISSED]} are not met, and {counts[UNKNOWN]} "
-            "cannot be judged on this log. They do not add up to a grade: read those that matter for what you train. "
-            "A criterion that is not met says where not to trust an agent's reward.",
+            f"Of {len(criteria)} criteria, met: {counts[MET]}, not met: {counts[MISSED]}, cannot be judged on this "
+            f"log: {counts[UNKNOWN]}. They do not add up to a grade: read those that matter for what you train. A "
+            "criterion that is not met says where not to trust an agent's reward.",
             "“Error shown” is the part of a difference that is beyond chance: how far the 95% interval stays away from "
             "no difference. If the log is too small to show an error of about the limit, the criterion cannot be "
             "judged.",
             Table(
                 "Criteria",
-                ("verdict", "criterion", "value", "limit", "what it says when met, or why it cannot be judged"),
+                ("verdict", "criterion", "value", "limit", "what it says"),
                 rows,
                 texts=(1, 4),
                 is_verdict=True,
