@@ -44,8 +44,8 @@ class Criterion:
 
     def __str__(self) -> str:
         if self.reason:
-            return f"{self.verdict:15s}  {self.name}: {self.reason}"
-        return f"{self.verdict:15s}  {self.name}: {self.told(self.value)} ({self.bound})"
+            return f"{self.verdict:16s}  {self.name}: {self.reason}"
+        return f"{self.verdict:16s}  {self.name}: {self.told(self.value)} ({self.bound})"
 
     @property
     def bound(self) -> str:
