@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from recsim_hrl.commands.about import about_simulator, lines_about
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.splits import SPLITS, split_by_time
+from recsim_hrl.simulator.disagreement import PlayConfig
 from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator
@@ -96,10 +97,11 @@ class Support:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.md, .json and .png.
+    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.html, .md, .json and .png.
 
-    Where the log comes from `generate`, the true users are known: the report then also has the best possible
-    prediction (exact Bayes) and compares what ten policies earn in the true world and in the simulator.
+    The HTML file is the whole report with its figures in it: it opens offline, on a phone too. Where the log comes from
+    `generate`, the true users are known: the report then also has the best possible prediction (exact Bayes) and
+    compares what ten policies earn in the true world and in the simulator.
     """
 
     simulator: Positional[str]
@@ -112,16 +114,21 @@ class Evaluate:
     """The item table, where it is not beside the interactions under the name `items`."""
     split: Split = "train"
     """Which simulator of a folder that holds two."""
+    ensemble: tuple[Path, ...] = ()
+    """Folders of simulators fitted to other sessions of the same items, to see where they disagree with this one."""
     config: OmitArgPrefixes[EvaluationConfig] = field(default_factory=EvaluationConfig)
+    play: PlayConfig = field(default_factory=PlayConfig)
     policies: FidelityConfig = field(default_factory=FidelityConfig)
 
     def run(self) -> None:
         simulator, log = load_simulator(self.simulator, self.split), InteractionLog.open(self.log, self.items)
-        evaluation = evaluate_simulator(simulator, log, self.config, self.policies, tqdm.write)
+        others = [load_simulator(folder, self.split) for folder in self.ensemble]
+        config, report = (self.config, self.policies), tqdm.write
+        evaluation = evaluate_simulator(simulator, log, *config, report, others=others, play=self.play)
         write_validity(evaluation, self.out)
-        for target in evaluation.targets:
-            print(target)
-        print(f"wrote {self.out / 'validity.md'}")
+        for criterion in evaluation.criteria:
+            print(criterion)
+        print(f"wrote {self.out / 'validity.html'}")
 
 
 @dataclass(frozen=True)
