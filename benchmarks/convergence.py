@@ -40,7 +40,7 @@ MEASURES = {
 """What is followed, by its name in a learning curve, and what it is called."""
 RECORDS = 40
 """Points of a curve."""
-SEEDS = {"quick": 1, "full": 3}
+SEEDS = {"quick": 1, "full": 2}
 """By preset."""
 TIMES_AS_LONG = {"quick": 1, "full": 3}
 """Length of a training, by preset, in trainings of ``benchmarks.sensitivity``, as which everything else is: after one
@@ -60,7 +60,7 @@ class ConvergenceConfig:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: half a minute on 2 cores, tells nothing. full: long sessions, 1,536,000 steps, three seeds."""
+    """quick: half a minute on 2 cores, tells nothing. full: long sessions, 1,536,000 steps, two seeds."""
     out: Path = Path("runs")
     """Folder for results."""
     workers: int = os.cpu_count() or 1
