@@ -119,14 +119,14 @@ def convergence(folder: Path) -> Table:
     ]
     for task in dict.fromkeys(task for task, _, _ in there):
         for measure, told in MEASURES.items():
-            mahrl, single, *ours = (there[task, measure, agent] for agent in (MAHRL, "hrl-g", *OURS))
-            times = f"{single / mahrl:.1f}"
+            mahrl, single, *ours = (there.get((task, measure, agent)) for agent in (MAHRL, "hrl-g", *OURS))
+            times = f"{single / mahrl:.1f}" if mahrl and single else ""
             lines.append((told, task, *map(_count, (mahrl, single)), times, SOONER, *map(_count, ours)))
     return lines
 
 
-def _count(steps: float) -> str:
-    return f"{steps:,.0f}"
+def _count(steps: float | None) -> str:
+    return "" if steps is None else f"{steps:,.0f}"
 
 
 def sensitivity(folder: Path) -> Table:

@@ -77,6 +77,8 @@ def test_the_other_tables_by_hand(folder):
     write_csv(folder / "convergence-full" / "convergence.csv", columns, curves)
     told = ("reward of exploring sessions", "long", "110", "310", "2.8", "almost 6", "160", "210")
     assert convergence(folder)[1] == told
+    write_csv(folder / "convergence-full" / "convergence.csv", columns, [row for row in curves if row[1] == "mahrl"])
+    assert convergence(folder)[1] == (*told[:3], "", "", "almost 6", "", ""), "what is not trained yet is empty"
 
     header = ("study", "task", "value", "seeds", "total", "total_low", "total_high", "click", "order")
     earned = [("alpha", "0.1", 5), ("alpha", "0.5", 3), ("alpha", "0.9", 4), ("M", "1", 7)]
