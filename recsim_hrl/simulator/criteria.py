@@ -10,7 +10,7 @@ from typing import Any
 
 from recsim_hrl.simulator.evidence import Evidence
 from recsim_hrl.simulator.segments import SegmentRate
-from recsim_hrl.simulator.trajectories import Curve, Trajectories
+from recsim_hrl.simulator.trajectories import Trajectories
 from recsim_hrl.simulator.two_samples import Discrimination
 
 MET, MISSED, UNKNOWN = "met", "not met", "cannot be judged"
@@ -111,17 +111,12 @@ def _segments(evidence: Evidence) -> list[Criterion]:
 
 
 def _trajectories(found: Trajectories) -> list[Criterion]:
-    def errors(curve: Curve) -> list[tuple[float, float]]:
-        rows = zip(curve.surplus, curve.real, curve.is_judged, strict=True)
-        judged = [(gap, real.value) for gap, real, is_judged in rows if is_judged]
-        return [(gap.excess / mean, (gap.high - gap.low) / 2.0 / mean) for gap, mean in judged]
-
     meaning = "Along a session, {} come when they come in the log: not too early, not too late, not too many."
     return [
         shown_error(
             f"{name} so far in a session, largest error shown",
             "trajectories",
-            errors(getattr(found, name)),
+            getattr(found, name).errors,
             limit,
             meaning.format(name),
         )

@@ -38,16 +38,12 @@ class Curve:
     """Whether ``ENOUGH`` responses came so far in all sessions together."""
 
     @property
-    def shown_error(self) -> float:
-        """The largest relative error of the expected curve that is shown beyond chance; nan where none is judged."""
-        judged = zip(self.surplus, self.real, self.is_judged, strict=True)
-        errors = [gap.excess / real.value for gap, real, is_judged in judged if is_judged]
-        return max(errors, default=float("nan"))
-
-    @property
-    def free_error(self) -> float:
-        """The relative difference of free and real sessions at their end."""
-        return self.free[-1] / self.real[-1].value - 1.0 if self.real[-1].value else float("nan")
+    def errors(self) -> list[tuple[float, float]]:
+        """At each mark that is judged, the relative error of the expected curve that is shown beyond chance, and half
+        the width of its interval."""
+        rows = zip(self.surplus, self.real, self.is_judged, strict=True)
+        judged = [(gap, real.value) for gap, real, is_judged in rows if is_judged]
+        return [(gap.excess / mean, (gap.high - gap.low) / 2.0 / mean) for gap, mean in judged]
 
 
 @dataclass(frozen=True)

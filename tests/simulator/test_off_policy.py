@@ -143,3 +143,24 @@ def test_the_truth_is_found_and_a_wrong_simulator_with_it():
             assert value.snips.low <= expected <= value.snips.high
             assert value.mean_weight.value == pytest.approx(1.0, abs=0.06)
             assert value.has_support and (value.shown_error < 0.02) is is_right
+
+
+def test_what_was_shown_is_out_of_the_choice():
+    """Of twelve items one was shown, so the best of eleven is the best of all others; the shown one was better."""
+    simulator = random_simulator(items=ITEMS)
+    everything = np.arange(ITEMS)[None]
+
+    def values(item: int) -> np.ndarray:
+        """(12,) predicted rewards after a click on ``item``."""
+        sample = sample_of_sessions([[1, 0]], items=[[item, (item + 1) % ITEMS]], propensity=np.ones(2))
+        player = Player(simulator, sample.sequences)
+        memory = player.memory(np.array([0]))
+        player.update(memory, 0, np.array([item]), np.array([1]))
+        return reward_value(player.probs(memory, 1, everything))[0]
+
+    shown = next(item for item in range(ITEMS) if values(item).argmax() == item)
+    sample = sample_of_sessions([[1, 0]], items=[[shown, (shown + 1) % ITEMS]], propensity=np.ones(2))
+    found = weigh(simulator, sample, (11,), 0)
+    left = np.delete(values(shown), shown)
+    assert found.direct[found.row == 1, 0] == pytest.approx(left.max(), rel=1e-5)
+    assert values(shown).max() > left.max()
