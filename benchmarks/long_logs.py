@@ -84,7 +84,7 @@ STAGES = (
         "evaluate",
         lambda folder, *_: (
             *(*CLI, "evaluate", folder / "fit", "--log", folder / "log"),
-            *("--out", folder / "validity", "--no-fidelity"),
+            *("--out", folder / "validity", "--no-fidelity", "--no-details"),
         ),
     ),
 )

@@ -22,8 +22,9 @@ from benchmarks.statistics import Bootstrap, Interval
 from benchmarks.tables import Table, aligned, grid, interval_text
 
 MAHRL = "mahrl"
-OURS = "mahrl-items"
-"""What the paper's words on MaHRL are held against as well: the same two levels, with items as goals."""
+OURS = ("mahrl-anchored", "mahrl-items")
+"""What the paper's words on MaHRL are held against as well: the same two levels, with a low level that starts from its
+goal, and with items as goals."""
 CHANCE = "random"
 """The agent that knows nothing, and says nothing of how the two orders agree."""
 PAGE = "reproduced.md"
@@ -52,15 +53,17 @@ def judged(gain: Interval | None) -> str:
 def online(folder: Path) -> Table:
     """The claims of section 4.2.3 and Figure 7, from the results of ``benchmarks.run``."""
     rewards = {(one.task, one.agent): one for one in read_results(folder / "full").rewards}
-    lines = [("", "more than", "sessions", "reward", "paper", "here", f"here, `{OURS}` for `{MAHRL}`")]
+    lines = [
+        ("", "more than", "sessions", "reward", "paper", "here", *(f"here, `{one}` for `{MAHRL}`" for one in OURS))
+    ]
     for claim in CLAIMS:
         for task in claim.tasks:
             worse = rewards.get((task, claim.worse))
-            agents = (MAHRL, OURS) if claim.better == MAHRL else (claim.better,)
+            agents = (MAHRL, *OURS) if claim.better == MAHRL else (claim.better,)
             gains = [judged(gain_of(rewards.get((task, agent)), worse, claim.part)) for agent in agents]
             if any(gains):
                 named = (f"`{claim.better}`", f"`{claim.worse}`", task, claim.part, claim.number or "more")
-                lines.append((*named, *gains, *[""] * (2 - len(gains))))
+                lines.append((*named, *gains, *[""] * (1 + len(OURS) - len(gains))))
     return lines
 
 
@@ -111,13 +114,19 @@ def convergence(folder: Path) -> Table:
         name: float(np.mean([steps_until_there(*zip(*curve, strict=True)) for curve in seeds.values()]))
         for name, seeds in curves.items()
     }
-    lines = [("steps to 95%", "sessions", f"`{MAHRL}`", "`hrl-g`", "times as many", "paper", f"`{OURS}`")]
+    lines = [
+        ("steps to 95%", "sessions", f"`{MAHRL}`", "`hrl-g`", "times as many", "paper", *(f"`{one}`" for one in OURS))
+    ]
     for task in dict.fromkeys(task for task, _, _ in there):
         for measure, told in MEASURES.items():
-            mahrl, single, ours = (there[task, measure, agent] for agent in (MAHRL, "hrl-g", OURS))
-            times = f"{single / mahrl:.1f}"
-            lines.append((told, task, f"{mahrl:,.0f}", f"{single:,.0f}", times, SOONER, f"{ours:,.0f}"))
+            mahrl, single, *ours = (there.get((task, measure, agent)) for agent in (MAHRL, "hrl-g", *OURS))
+            times = f"{single / mahrl:.1f}" if mahrl and single else ""
+            lines.append((told, task, *map(_count, (mahrl, single)), times, SOONER, *map(_count, ours)))
     return lines
+
+
+def _count(steps: float | None) -> str:
+    return "" if steps is None else f"{steps:,.0f}"
 
 
 def sensitivity(folder: Path) -> Table:

@@ -25,6 +25,7 @@ _MAHRL |= {"high_gamma": 0.75, "high_histories": HISTORIES, "high_buffer_size": 
 _MAHRL |= {"from_goal": True, "noise": 0.2, "final_noise": 0.1}
 _MAHRL_ITEMS = _MAHRL | {"knows_internal": True, "search": 100, "products": True, "realised": False}
 _MAHRL_ITEMS |= {"c": 20, "alpha": 0.5, "temperature": 0.3, "high_batch_size": 512}
+_MAHRL_ANCHORED = _MAHRL | {"c": 20, "alpha": 0.5, "knows_internal": True, "products": False, "realised": False}
 _GOAL_Q = _PACE | {"c": 10, "gamma": 0.97, "learning_rate": 1e-3, "epsilon": 0.1, "temperature": 0.3}
 _DQN = {"learning_starts": 20_000, "learning_rate": 1e-3, "gamma": 0.9, "exploration_final_eps": 0.05}
 _DQN |= {"evaluation_eps": 0.05, "gradient_steps": 2}
@@ -105,6 +106,14 @@ TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         _MAHRL | {"high_learning_rate": 3e-4},
         _MAHRL | {"from_goal": False, "noise": 1.0, "final_noise": 1.0},
     ),
+    "mahrl-anchored": (
+        _MAHRL_ANCHORED,
+        _MAHRL_ANCHORED | {"c": 10},
+        _MAHRL_ANCHORED | {"alpha": 0.1},
+        _MAHRL_ANCHORED | {"high_histories": ("clicked", "ordered")},
+        _MAHRL_ANCHORED | {"products": True},
+        _MAHRL_ANCHORED | {"realised": True},
+    ),
     "mahrl-items": (
         _MAHRL_ITEMS,
         _MAHRL_ITEMS | {"temperature": 0.15},
@@ -158,6 +167,7 @@ WINNERS: dict[str, int] = {
     "ddpg": 4,
     "deers": 2,
     "mahrl": 5,
+    "mahrl-anchored": 4,
     "mahrl-items": 5,
     "sb3-dqn": 5,
     "sb3-ppo": 0,

@@ -49,7 +49,7 @@ class TradeoffConfig:
     """How often each width is timed; the table holds the median and the range."""
     seconds: float = 0.2
     """For each stage of a turn."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: EvaluationConfig = field(default_factory=lambda: EvaluationConfig(details=False))
     """Of the comparison on logged sessions."""
     policies: FidelityConfig = field(default_factory=FidelityConfig)
     """Of the comparison of policy values, in short and in long sessions."""

@@ -156,14 +156,19 @@ def _scores(rows: Sequence[Sequence[str]], seeds: int = 1) -> dict[str, dict[int
 
 def _missing(config: TuningConfig, rows: Sequence[Sequence[str]]) -> list[tuple[int, Run]]:
     """What :func:`trial_runs` asks for and ``rows`` do not hold."""
-    finished = {tuple(row[:6]) for row in rows}
+    finished = {(*row[:5], _in_order(json.loads(row[5]))) for row in rows}
     return [
         (trial, run)
         for trial, run in trial_runs(config, rows)
-        if tuple(map(str, (run.entry.agent, trial, run.task.name, run.seed, run.entry.steps)))
-        + (json.dumps(dict(run.entry.settings)),)
+        if (run.entry.agent, str(trial), run.task.name, str(run.seed), str(run.entry.steps))
+        + (_in_order(dict(run.entry.settings)),)
         not in finished
     ]
+
+
+def _in_order(settings: dict[str, object]) -> str:
+    """``settings`` as text that tells nothing of the order in which they were written down."""
+    return json.dumps(settings, sort_keys=True)
 
 
 def main(config: TuningConfig) -> None:

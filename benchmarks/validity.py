@@ -32,7 +32,7 @@ from recsim_hrl.simulator.validity_report import write_validity
 
 @dataclass(frozen=True)
 class ValidityConfig:
-    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.md, .json and .png."""
+    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.html, .md, .json and .png."""
 
     simulator: Positional[str]
     """Folder of a simulator, or the name of one that comes with the package."""

@@ -29,18 +29,17 @@ _AGENTS = {
     "sb3-sac": "recsim_hrl_agents.baselines.sb3_agents:SACAgent",
 }
 
+_ANCHORED = {"c": 20, "alpha": 0.5, "products": True, "realised": False, "knows_internal": True, "from_goal": True}
+_ANCHORED |= {"high_histories": HISTORIES}
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hrl-i": ("mahrl", {"histories": ("clicked",), "high_histories": ("clicked",)}),
     "hrl-s": ("mahrl", {"guide": "state"}),
     "hrl-g": ("mahrl", {"M": 1}),
-    "mahrl-items": (
-        "mahrl",
-        {"c": 20, "alpha": 0.5, "search": 100, "temperature": 0.3, "products": True, "realised": False}
-        | {"knows_internal": True, "from_goal": True, "high_histories": HISTORIES},
-    ),
+    "mahrl-anchored": ("mahrl", _ANCHORED),
+    "mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3}),
 }
-"""Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2), and
-with items as goals, drawn by the values of critics that multiply (ours)."""
+"""Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2); and
+two of ours, with a low level that starts from its goal, the second with items as goals, drawn by their values."""
 
 
 def agent_names() -> list[str]:

@@ -7,8 +7,18 @@ from threadpoolctl import threadpool_limits
 
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
-from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect
-from recsim_hrl.commands.sources import DownloadData, Movielens, Retailrocket, Taobao, Yoochoose
+from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect, Support
+from recsim_hrl.commands.sources import (
+    AliCcp,
+    DownloadData,
+    Kuairand,
+    Movielens,
+    OpenBandit,
+    Retailrocket,
+    Rl4rs,
+    Taobao,
+    Yoochoose,
+)
 
 _CLASSES = {
     "generate": Generate,
@@ -17,10 +27,15 @@ _CLASSES = {
     "retailrocket": Retailrocket,
     "taobao": Taobao,
     "yoochoose": Yoochoose,
+    "kuairand": Kuairand,
+    "open-bandit": OpenBandit,
+    "rl4rs": Rl4rs,
+    "ali-ccp": AliCcp,
     "import": ImportLog,
     "report": Report,
     "split": SplitLog,
     "fit": Fit,
+    "support": Support,
     "evaluate": Evaluate,
     "inspect": Inspect,
 }

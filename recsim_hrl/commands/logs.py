@@ -74,13 +74,20 @@ class SplitLog:
     """Cut at a moment, so that train lies before test, or assign sessions at random."""
     fraction: float = 0.5
     """Share of the sessions that goes to train."""
+    boundary: float | None = None
+    """Moment of a split by time in seconds since 1970, in place of the fraction: the `boundary` in the metadata of a
+    log is where the knowledge of its item vectors ends."""
     seed: int = 0
     """Draws the sessions of a split by session."""
+
+    def __post_init__(self) -> None:
+        if self.boundary is not None and self.by != "time":
+            raise ValueError(f"split boundary: got {self.boundary} with --by {self.by}, allowed --by time; drop one")
 
     def run(self) -> None:
         log = InteractionLog.open(self.log, self.items)
         if self.by == "time":
-            parts = split_by_time(log, self.out, self.fraction)
+            parts = split_by_time(log, self.out, self.fraction, self.boundary)
         else:
             parts = split_by_session(log, self.out, self.fraction, self.seed)
         for part in parts:

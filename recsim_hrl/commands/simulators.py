@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,11 +13,13 @@ from tyro.conf import OmitArgPrefixes, Positional
 from recsim_hrl.commands.about import about_simulator, lines_about
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.splits import SPLITS, split_by_time
+from recsim_hrl.simulator.disagreement import PlayConfig
 from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
 from recsim_hrl.simulator.fidelity import FidelityConfig
-from recsim_hrl.simulator.fit import FitConfig, fit_simulator
+from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator
 from recsim_hrl.simulator.folder import simulator_folder
 from recsim_hrl.simulator.store import load_simulator
+from recsim_hrl.simulator.support import ENOUGH, SUPPORT_FILE
 from recsim_hrl.simulator.validity_report import write_validity
 
 Split = Literal["train", "test"]
@@ -62,11 +65,43 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.md, .json and .png.
+class Support:
+    """Add to a simulator what its log covers, so that environments can tell where they leave it.
 
-    Where the log comes from `generate`, the true users are known: the report then also has the best possible
-    prediction (exact Bayes) and compares what ten policies earn in the true world and in the simulator.
+    For simulators of a release that did not count it. The log must be the one of the fit; with `--split both` it is
+    cut as `fit --split both` cut it. Nothing else of the simulator changes.
+    """
+
+    simulator: Positional[Path]
+    """Folder of the simulator, or with `--split both` of the two."""
+    log: Path
+    """The log that it was fitted to."""
+    items: Path | None = None
+    """The item table, where it is not beside the interactions under the name `items`."""
+    split: Literal["none", "both"] = "none"
+    """Add to one simulator, or to each of two that were fitted to the halves of the log."""
+    halves: Path | None = None
+    """Where `--split both` puts the two halves of the log; SIMULATOR-log without."""
+
+    def run(self) -> None:
+        log, folders = InteractionLog.open(self.log, self.items), [self.simulator]
+        logs: Iterable[InteractionLog] = [log]
+        if self.split == "both":
+            folders = [self.simulator / side for side in SPLITS]
+            logs = split_by_time(log, self.halves or self.simulator.with_name(f"{self.simulator.name}-log"))
+        for folder, part in zip(folders, logs, strict=True):
+            support = add_support(folder, part).support
+            covered = int(support.counts[support.counts >= ENOUGH].sum()) / int(support.counts.sum())
+            print(f"wrote {folder / SUPPORT_FILE}: {covered:.2%} of the log's impressions are of sorts that it covers")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Hold a simulator against a log that it was not fitted to, and write OUT/validity.html, .md, .json and .png.
+
+    The HTML file is the whole report with its figures in it: it opens offline, on a phone too. Where the log comes from
+    `generate`, the true users are known: the report then also has the best possible prediction (exact Bayes) and
+    compares what ten policies earn in the true world and in the simulator.
     """
 
     simulator: Positional[str]
@@ -79,16 +114,21 @@ class Evaluate:
     """The item table, where it is not beside the interactions under the name `items`."""
     split: Split = "train"
     """Which simulator of a folder that holds two."""
+    ensemble: tuple[Path, ...] = ()
+    """Folders of simulators fitted to other sessions of the same items, to see where they disagree with this one."""
     config: OmitArgPrefixes[EvaluationConfig] = field(default_factory=EvaluationConfig)
+    play: PlayConfig = field(default_factory=PlayConfig)
     policies: FidelityConfig = field(default_factory=FidelityConfig)
 
     def run(self) -> None:
         simulator, log = load_simulator(self.simulator, self.split), InteractionLog.open(self.log, self.items)
-        evaluation = evaluate_simulator(simulator, log, self.config, self.policies, tqdm.write)
+        others = [load_simulator(folder, self.split) for folder in self.ensemble]
+        config, report = (self.config, self.policies), tqdm.write
+        evaluation = evaluate_simulator(simulator, log, *config, report, others=others, play=self.play)
         write_validity(evaluation, self.out)
-        for target in evaluation.targets:
-            print(target)
-        print(f"wrote {self.out / 'validity.md'}")
+        for criterion in evaluation.criteria:
+            print(criterion)
+        print(f"wrote {self.out / 'validity.html'}")
 
 
 @dataclass(frozen=True)

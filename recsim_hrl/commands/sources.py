@@ -1,6 +1,7 @@
 """Commands that turn the files of a publisher into a log."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,10 +9,14 @@ from typing import Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.data.sources import event_log, log_rows
+from recsim_hrl.data.sources.aliccp import AliccpConfig, read_aliccp
 from recsim_hrl.data.sources.download import DOWNLOADS, download
-from recsim_hrl.data.sources.event_log import reading_report
+from recsim_hrl.data.sources.kuairand import KuairandConfig, read_kuairand
 from recsim_hrl.data.sources.movielens import MovielensConfig, ratings_report, read_movielens
+from recsim_hrl.data.sources.open_bandit import OpenBanditConfig, read_open_bandit
 from recsim_hrl.data.sources.retailrocket import RetailrocketConfig, read_retailrocket
+from recsim_hrl.data.sources.rl4rs import Rl4rsConfig, read_rl4rs
 from recsim_hrl.data.sources.taobao import TaobaoConfig, read_taobao
 from recsim_hrl.data.sources.yoochoose import YoochooseConfig, read_yoochoose
 
@@ -93,7 +98,70 @@ class Yoochoose:
         _tell(read_yoochoose(self.source, self.out, self.config))
 
 
+@dataclass(frozen=True)
+class Kuairand:
+    """Turn KuaiRand into two logs: play or click is a click, a like, follow, comment or forward an order."""
+
+    source: Positional[Path]
+    """The publisher's archive, its folder, or one of the log files with the others beside it; of one size."""
+    out: Path
+    """Folder of the logs: OUT/standard is what was recommended, OUT/random what was shown at random."""
+    config: OmitArgPrefixes[KuairandConfig] = field(default_factory=KuairandConfig)
+
+    def run(self) -> None:
+        _tell_all(read_kuairand(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class OpenBandit:
+    """Turn the Open Bandit Dataset into two logs with propensities: every row is a session of one impression."""
+
+    source: Positional[Path]
+    """The publisher's archive, or the folder that it extracts to."""
+    out: Path
+    """Folder of the logs: OUT/random is what was shown at random, OUT/bts what Thompson sampling chose."""
+    config: OmitArgPrefixes[OpenBanditConfig] = field(default_factory=OpenBanditConfig)
+
+    def run(self) -> None:
+        _tell_all(read_open_bandit(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class Rl4rs:
+    """Turn RL4RS into two logs of slates of nine items in three layers; bought is an order, all else a skip."""
+
+    source: Positional[Path]
+    """The publisher's archive, its folder, or one of the files with the others beside it."""
+    out: Path
+    """Folder of the logs: OUT/sl is what supervised learning chose, OUT/rl what reinforcement learning chose."""
+    config: OmitArgPrefixes[Rl4rsConfig] = field(default_factory=Rl4rsConfig)
+
+    def run(self) -> None:
+        _tell_all(read_rl4rs(self.source, self.out, self.config))
+
+
+@dataclass(frozen=True)
+class AliCcp:
+    """Turn Ali-CCP into two logs without time: a click is a click, a conversion an order; sessions in file order."""
+
+    source: Positional[Path]
+    """The folder with sample_train.tar.gz and sample_test.tar.gz or with what is in them, or one of the files."""
+    out: Path
+    """Folder of the logs, the publisher's two halves: OUT/train and OUT/test."""
+    config: OmitArgPrefixes[AliccpConfig] = field(default_factory=AliccpConfig)
+
+    def run(self) -> None:
+        _tell_all(read_aliccp(self.source, self.out, self.config))
+
+
 def _tell(log: InteractionLog) -> None:
     """Print what a reader of events dropped, and what the log holds."""
-    print(reading_report(log))
+    print(event_log.reading_report(log))
     print(log.report())
+
+
+def _tell_all(logs: Sequence[InteractionLog]) -> None:
+    """Print what a reader of impressions dropped, and what its logs hold."""
+    print(log_rows.reading_report(logs[0]))
+    for log in logs:
+        print(log.report())

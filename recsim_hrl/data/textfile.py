@@ -24,10 +24,10 @@ def line_of_row(path: Path, row: int) -> int:
     return next((line for line, number, _ in numbered_rows(path) if number == row), row + 1)
 
 
-def fields_of(text: str) -> list[str]:
+def fields_of(text: str, separator: str = ",") -> list[str]:
     """The fields of one line; a line that is no CSV at all is one field."""
     try:
-        return next(csv.reader([text]), [])
+        return next(csv.reader([text], delimiter=separator), [])
     except csv.Error:
         return [text]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ class RecSessionEnv(Restocked, gym.Env):
     | `click_reward` | the reward, if the response is a click, else 0 |
     | `order_reward` | the reward, if the response is an order, else 0 |
     | `user` | index of the user in the pool |
+    | `support` | with `report_support`: impressions in the log that are of the sort of this one |
+    | `is_supported` | with `report_support`: whether they are 200 or more, enough to learn from |
     | `session` | last step only: `total_reward`, `click_reward`, `order_reward`, `clicks`, `orders`, `length` |
 
     ## Arguments
@@ -114,6 +117,7 @@ class RecSessionEnv(Restocked, gym.Env):
     |---|---|---|
     | `session_length` | 50 (`Long`: 200) | items in a session, at most the number of candidates |
     | `simulator` | `"default"` | name of a shipped simulator, or a folder made by `recsim-hrl fit` |
+    | `simulators` | `None` | a list of them in place of one, see below |
     | `split` | `"train"` | `"train"` to learn on, `"test"` to be judged on |
     | `action` | `"embedding"` | or `"item"` |
     | `observation` | `"embeddings"` | or `"item_ids"` (faster) |
@@ -124,10 +128,22 @@ class RecSessionEnv(Restocked, gym.Env):
     | `response_noise` | 0.0 | standard deviation of noise on the response logits of each step |
     | `rewards` | `(0, 1, 5)` | reward of a skip, a click, an order |
     | `flat` | `False` (`Flat`: `True`) | one flat vector in place of a dictionary |
+    | `report_support` | `False` | tell in `info` how much of each step the log covers, see below |
     | `render_mode` | `None` | `"ansi"`, `"rgb_array"`, or `"human"` (needs `pip install recsim-hrl[human]`) |
 
     `env.unwrapped.add_items(catalogue)` and `remove_items(candidates)` change the offer while sessions run, at the
     price of the items that come and go, not of the catalogue.
+
+    `simulators=["sims/a", "sims/b"]` is an ensemble: each session is played on one of them, so that no single one can
+    be exploited. Which one is drawn from seed and episode, as the user is. `info`, of `reset` and of each step, then
+    holds `simulator_index`, its place in the list; `user` is an index into its pool. All must sell the same items and
+    be of one size (`--kinds`, `--hidden` and `--pool` of `recsim-hrl fit`); the candidates are those of the first.
+
+    `report_support=True` tells at each step whether the simulator still knows what it says. It puts the impression
+    into a cell, by how many of the ten before it were of its category, how many of the last twenty responses were
+    clicks, how good the last ten items were to the average user, and how late in the session it is; and counts the
+    impressions of that cell in the log. A simulator holds these counts since it was fitted; to an older one `recsim-hrl
+    support` adds them. An item that was added later has no support. The environment on tensors does not tell.
 
     ## Vectorized environment
     `gym.make_vec("RecSession-v0", num_envs=8, vectorization_mode="vector_entry_point")` gives the native one, with the
@@ -153,6 +169,7 @@ class RecSessionEnv(Restocked, gym.Env):
         session_length: int = 50,
         *,
         simulator: str | Path | Simulator | SimulatorData = "default",
+        simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
         split: str = "train",
         action: Action = "embedding",
         observation: Observation = "embeddings",
@@ -163,6 +180,7 @@ class RecSessionEnv(Restocked, gym.Env):
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
+        report_support: bool = False,
         render_mode: str | None = None,
     ) -> None:
         config = SessionConfig(
@@ -179,8 +197,8 @@ class RecSessionEnv(Restocked, gym.Env):
         )
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self._window = Window() if render_mode == "human" else None
-        core = load_core(simulator, split, config)
-        self._batch = SessionBatch(core, 1)
+        core = load_core(simulator, split, config, simulators=simulators)
+        self._batch = SessionBatch(core, 1, report_support)
         self._stock(core)
         self._trace: SessionTrace | None = None
 
@@ -189,11 +207,11 @@ class RecSessionEnv(Restocked, gym.Env):
         super().reset(seed=seed)
         user = check_options(options, ("user",)).get("user")
         self._batch.start(_FIRST, [seed], [user], self.np_random)
-        user = int(self._batch.users()[0])
+        info = {name: value.item() for name, value in self._batch.whose().items()}
         if self.render_mode is not None:
-            self._trace = SessionTrace(user, self.core.config.session_length)
+            self._trace = SessionTrace(info["user"], self.core.config.session_length)
             self._show()
-        return self._observe(), {"user": user}
+        return self._observe(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show one item to the user."""

@@ -132,6 +132,7 @@ class SessionCore:
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads: got {threads!r}, allowed None or whole numbers from 1; pass e.g. threads=1")
         self.data, self.config, self.threads = data, config, threads
+        self.simulators = (data,)
         self._most_threads = threads or cores()
         self.bound = catalogue.embedding_bound
         self.model = Recurrence(data.weights, config.session_length).model
@@ -188,6 +189,10 @@ class SessionCore:
     def users(self) -> int:
         """Size of the pool of users."""
         return len(self.start.whole)
+
+    def whose(self, state: SessionState) -> dict[str, np.ndarray]:
+        """Whose sessions these are, (B,) each: ``user``, the index into the pool."""
+        return {"user": state.user.copy()}
 
     def _initial_histories(self) -> np.ndarray:
         """Histories of every user of the pool, from the visit before: (U, 3, N)."""

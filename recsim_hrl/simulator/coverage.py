@@ -1,28 +1,33 @@
 """Coverage: which share of what a policy meets the log has seen often enough to teach a simulator.
 
-A log teaches only what it covers, and prediction measures on that log cannot show what is missing. Impressions are
-put into cells by what a response depends on in any market: how much of the same category came just before, how
-lively the user has been, how good the items have been of late, and how long the session has lasted.
+What counts as one sort of impression, :mod:`recsim_hrl.simulator.support` says.
 """
 
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
+import torch
 
-from recsim_hrl.simulator.market import Values
+from recsim_hrl.simulator.market import SimulatorMarket, Values
+from recsim_hrl.simulator.policies import item_order
 from recsim_hrl.simulator.sequences import BLOCK, Sequences
+from recsim_hrl.simulator.store import Simulator
+from recsim_hrl.simulator.support import (
+    CATEGORY_WINDOW,
+    CELLS,
+    CLICK_WINDOW,
+    ENOUGH,
+    GOODNESS_GRID,
+    GOODNESS_QUANTILES,
+    GOODNESS_WINDOW,
+    Support,
+)
 from recsim_hrl.types import CLICK
 
-_SAME_EDGES = (1, 3, 5, 8)  # impressions of the item's category among the last 10: 0, 1-2, 3-4, 5-7, 8-10
-_CLICK_EDGES = (1, 2, 3, 5)  # clicks among the last 20: 0, 1, 2, 3-4, 5 or more
-_STEP_EDGES = (25, 50, 100, 200)
-_GOODNESS_QUANTILES = (0.2, 0.8, 0.95, 0.99, 1.0)  # fine at the top, where policies go; beyond the best is unknown
-_SHAPE = tuple(len(edges) + 1 for edges in (_SAME_EDGES, _CLICK_EDGES, _GOODNESS_QUANTILES, _STEP_EDGES))
-_CATEGORY_WINDOW, _CLICK_WINDOW, _GOODNESS_WINDOW = 10, 20, 10
-ENOUGH = 200
-"""Impressions in the log from which on a cell counts as covered."""
+_ORDER_USERS = 64  # users that the goodness of items is averaged over
 
 
 class Coverage:
@@ -39,12 +44,10 @@ class Coverage:
         self, sequences: Sequences, categories: np.ndarray, goodness: np.ndarray, enough: int = ENOUGH
     ) -> None:
         self._categories, self._goodness = categories, goodness.astype(np.float64)
-        recent = np.concatenate([self._recent_goodness(items, step) for items, _, step in _blocks(sequences)])
-        self._goodness_edges = np.quantile(recent, _GOODNESS_QUANTILES, overwrite_input=True)
-        self._goodness_edges[-1] += 1e-9  # the best itself is known, whatever the rounding of running sums
-        seen = np.zeros(math.prod(_SHAPE), np.int64)
-        for block in _blocks(sequences):
-            seen += np.bincount(self._cells(*block), minlength=len(seen))
+        nothing = np.zeros(CELLS, np.int64)
+        self.support = Support(goodness.astype(np.float32), self._goodness_edges(sequences), nothing)
+        seen = sum((np.bincount(self._cells(*block), minlength=CELLS) for block in _blocks(sequences)), nothing)
+        self.support = replace(self.support, counts=seen)
         self._covered = seen >= enough
 
     def share(self, values: Values) -> float:
@@ -53,28 +56,41 @@ class Coverage:
         step = np.tile(np.arange(steps), users)
         return float(self._covered[self._cells(values.items.ravel(), values.responses.ravel(), step)].mean())
 
+    def _goodness_edges(self, sequences: Sequences) -> np.ndarray:
+        """(5,) quantiles of the mean goodness in the log, in steps of its grid; the last is just above the largest."""
+        lowest = math.floor(self._goodness.min() * GOODNESS_GRID)
+        counts = np.zeros(math.ceil(self._goodness.max() * GOODNESS_GRID) - lowest + 1, np.int64)
+        for items, _, step in _blocks(sequences):
+            steps = np.rint(self._recent_goodness(items, step) * GOODNESS_GRID).astype(np.int64) - lowest
+            counts += np.bincount(steps, minlength=len(counts))
+        reached = np.cumsum(counts)
+        inside = np.searchsorted(reached, np.array(GOODNESS_QUANTILES) * reached[-1])
+        return np.append(inside, np.flatnonzero(counts)[-1] + 1).astype(np.float64) + lowest
+
     def _cells(self, items: np.ndarray, responses: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(n,) cell of each impression; whole sessions one after the other, ``step`` from 0 in each."""
-        bins = (
-            np.digitize(self._same_category(items, step), _SAME_EDGES),
-            np.digitize(_window_sum(responses >= CLICK, step, _CLICK_WINDOW, past=True), _CLICK_EDGES),
-            np.digitize(self._recent_goodness(items, step), self._goodness_edges),
-            np.digitize(step, _STEP_EDGES),
-        )
-        return np.ravel_multi_index(bins, _SHAPE)
+        clicks = _window_sum(responses >= CLICK, step, CLICK_WINDOW, past=True)
+        return self.support.cells(self._same_category(items, step), clicks, self._recent_goodness(items, step), step)
 
     def _same_category(self, items: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(n,) impressions of the item's category among those before it."""
         category = self._categories[items]
         count = np.zeros(len(items), dtype=np.int64)
-        for back in range(1, min(_CATEGORY_WINDOW, len(items) - 1) + 1):
+        for back in range(1, min(CATEGORY_WINDOW, len(items) - 1) + 1):
             count[back:] += (category[back:] == category[:-back]) & (step[back:] >= back)
         return count
 
     def _recent_goodness(self, items: np.ndarray, step: np.ndarray) -> np.ndarray:
         """(n,) mean goodness of the latest items, the present one among them."""
-        total = _window_sum(self._goodness[items], step, _GOODNESS_WINDOW, past=False)
-        return total / np.minimum(step + 1, _GOODNESS_WINDOW)
+        total = _window_sum(self._goodness[items], step, GOODNESS_WINDOW, past=False)
+        return total / np.minimum(step + 1, GOODNESS_WINDOW)
+
+
+def log_coverage(simulator: Simulator, sequences: Sequences) -> Coverage:
+    """What ``sequences`` covers, with the goodness of items as the simulator sees it."""
+    users = torch.arange(min(_ORDER_USERS, len(simulator.visits)))
+    goodness = item_order(SimulatorMarket(simulator, steps=1), users).order.nan_to_num()  # (I,); one item has no scale
+    return Coverage(sequences, simulator.catalogue.categories.numpy(), goodness.numpy())
 
 
 def _blocks(sequences: Sequences) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

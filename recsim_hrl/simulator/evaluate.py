@@ -5,7 +5,7 @@ The true world is known where the log's metadata tell its configuration; a log o
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,28 @@ import torch
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.world import World, WorldConfig
-from recsim_hrl.simulator.coverage import Coverage
+from recsim_hrl.simulator.coverage import log_coverage
+from recsim_hrl.simulator.criteria import Criterion, criteria_of
+from recsim_hrl.simulator.disagreement import PlayConfig
+from recsim_hrl.simulator.evidence import Evidence, gather
 from recsim_hrl.simulator.fidelity import Fidelity, FidelityConfig, compare_values
 from recsim_hrl.simulator.fit import FitConfig, fit_key, load_sequences
-from recsim_hrl.simulator.market import SimulatorMarket
-from recsim_hrl.simulator.policies import item_order
+from recsim_hrl.simulator.log_sample import sample_of
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import Simulator
 from recsim_hrl.simulator.validity import Validity, measure, predict_log
 from recsim_hrl.types import Catalogue
 
 _TOLERANCE = 1e-3  # embeddings made again on another machine differ by rounding
-_ORDER_USERS = 64  # users that the goodness of items is averaged over
+_MEANINGS = {
+    "gap": ("prediction", "The simulator has learned most of what can be known of the next response."),
+    "calibration": ("prediction", "Where it says 10%, it happens in about 10% of the cases."),
+    "tau": ("policy-values", "A better policy in the simulator is a better policy in the true world."),
+    "mean value": ("policy-values", "What policies earn in the simulator is about what they earn in the true world."),
+    "largest value": ("policy-values", "No policy, not even one that exploits the simulator, is far overpaid."),
+    "policy values": ("policy-values", "Whole sessions of policies are worth the same in the simulator and in truth."),
+}
+"""Section of the report and meaning of each target, by a part of its name."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class EvaluationConfig:
     """Sessions of the log to predict at the most; a random choice of them, the same each time."""
     fidelity: bool = True
     """Compare policy values with the true world, where the log tells of one."""
+    details: bool = True
+    """Look at segments, trajectories, a classifier, off-policy values and where the simulator does not know."""
     seed: int = 0
     """Draws the sessions and the simulated responses of the session statistics."""
 
@@ -66,6 +78,12 @@ class Target:
         """The fields and the verdict."""
         return dataclasses.asdict(self) | {"is_met": self.is_met}
 
+    def criterion(self, reason: str = "") -> Criterion:
+        """The target as a row of the verdict; ``reason`` says why it cannot be judged."""
+        section, meaning = next(about for name, about in _MEANINGS.items() if name in self.name)
+        is_share = not any(word in self.name for word in ("tau", "calibration"))
+        return Criterion(self.name, section, self.value, self.limit, self.at_least, meaning, reason, is_share)
+
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Target":
         """The target that ``to_json`` gave, where a value that is not a finite number has become null."""
@@ -83,6 +101,20 @@ class Evaluation:
     """Name of the log, and whether the simulator was fitted to it, and whether its logger is confounded."""
     validity: Validity
     fidelity: Fidelity | None
+    evidence: Evidence | None = None
+    """The sections that need no true world; None where they were left out."""
+
+    @property
+    def criteria(self) -> list[Criterion]:
+        """The verdict: the targets, what of them cannot be judged, and the criteria of the other sections."""
+        found = [target.criterion() for target in self.targets]
+        if self.validity.gap_closed is None:
+            reason = "the true world behind the log is not known"
+            found.append(Target("share of the gap to exact Bayes closed", math.nan, 0.85, True).criterion(reason))
+        if self.fidelity is None:
+            reason = "the true world behind the log is not known, or the comparison was left out"
+            found.append(Target("policy values in the true world", math.nan, 0.1, False).criterion(reason))
+        return found + (criteria_of(self.evidence) if self.evidence else [])
 
     @property
     def targets(self) -> list[Target]:
@@ -115,7 +147,10 @@ class Evaluation:
             "targets": [target.to_json() for target in self.targets],
             "validity": self.validity.to_json(),
             "fidelity": self.fidelity.to_json() if self.fidelity else None,
+            "criteria": [criterion.to_json() for criterion in self.criteria],
         }
+        if self.evidence:
+            content |= self.evidence.to_json()
         return _finite(content)
 
 
@@ -148,6 +183,8 @@ def evaluate_simulator(
     fidelity: FidelityConfig | None = None,
     report: Callable[[str], None] = print,
     compare: Callable[..., Fidelity] = compare_values,
+    others: Sequence[Simulator] = (),
+    play: PlayConfig | None = None,
 ) -> Evaluation:
     """Hold ``simulator`` against ``log`` and, where the log tells of it, against the true world.
 
@@ -158,12 +195,15 @@ def evaluate_simulator(
         fidelity: Size of the comparison of policy values.
         report: Receives lines of progress.
         compare: Finds the policy values, given the arguments of :func:`compare_values`: where one has more machines.
+        others: Simulators of the same catalogue that were fitted to other sessions, to see where they disagree.
+        play: How policies play in the simulator where that is looked at.
 
     Raises:
-        ValueError: the log has other items than the simulator, or metadata of a world that cannot be made again.
+        ValueError: the log has other items than a simulator, or metadata of a world that cannot be made again.
     """
     config = config or EvaluationConfig()
-    _check_same_items(simulator.catalogue, log.items, f"the simulator {simulator.name!r}", "evaluate it on its own log")
+    for one in (simulator, *others):
+        _check_same_items(one.catalogue, log.items, f"the simulator {one.name!r}", "evaluate it on its own log")
     world = world_of(log.metadata, log.items, str(log.path))
     compares = config.fidelity and world is not None
     if compares:
@@ -174,9 +214,13 @@ def evaluate_simulator(
     predictions = predict_log(simulator, sequences, world, np.sort(everyone[: config.sessions]))
     validity = measure(predictions, simulator.item_counts.numpy(), config.seed)
     report(str(validity))
-    compared = None
+    compared = evidence = None
+    coverage = log_coverage(simulator, sequences) if compares or config.details else None
     if compares:
-        compared = compare(simulator, world, fidelity, report, log_coverage(simulator, sequences))
+        compared = compare(simulator, world, fidelity, report, coverage)
+    if config.details:
+        sample = sample_of(predictions, sequences, log)
+        evidence = gather(simulator, sample, coverage, others, play, config.seed, report)
     return Evaluation(
         {"name": simulator.name, "data_sha256": simulator.provenance.get("data_sha256")},
         {
@@ -186,14 +230,8 @@ def evaluate_simulator(
         },
         validity,
         compared,
+        evidence,
     )
-
-
-def log_coverage(simulator: Simulator, sequences: Sequences) -> Coverage:
-    """What ``sequences`` covers, with the goodness of items as the simulator sees it."""
-    users = torch.arange(min(_ORDER_USERS, len(simulator.visits)))
-    goodness = item_order(SimulatorMarket(simulator, steps=1), users).order  # (I,)
-    return Coverage(sequences, simulator.catalogue.categories.numpy(), goodness.numpy())
 
 
 def _is_fitted_to(simulator: Simulator, sequences: Sequences) -> bool:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from recsim_hrl.data.world import World
 from recsim_hrl.simulator.coverage import Coverage
-from recsim_hrl.simulator.market import Policy, SimulatorMarket, WorldMarket, run_policy
+from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, WorldMarket, run_policy
 from recsim_hrl.simulator.metrics import kendall_tau
 from recsim_hrl.simulator.planner import tune_planner
 from recsim_hrl.simulator.policies import (
@@ -133,7 +133,7 @@ class Fidelity:
         return {"summary": summary, "values": [asdict(v) | {"relative_error": v.relative_error} for v in self.values]}
 
 
-_Make = Callable[[Simulator, World, SimulatorMarket, Tensor, int], Policy]
+_Make = Callable[[Simulator, World, Market, Tensor, int], Policy]
 
 POLICIES: dict[str, _Make] = {
     "random": lambda *_: random_policy(),
@@ -202,12 +202,21 @@ def _unpacked_value(given: bytes, policy: str, length: int) -> PolicyValue:
 
 
 def policy_value(
-    simulator: Simulator, world: World, config: FidelityConfig, coverage: Coverage | None, policy: str, length: int
+    simulator: Simulator,
+    world: World,
+    config: FidelityConfig,
+    coverage: Coverage | None,
+    policy: str,
+    length: int,
+    market_of: Callable[[Simulator, int], Market] = SimulatorMarket,
 ) -> PolicyValue:
-    """One entry of :func:`comparisons`: the value of ``policy`` in sessions of ``length`` items, in both markets."""
+    """One entry of :func:`comparisons`: the value of ``policy`` in sessions of ``length`` items, in both markets.
+
+    ``market_of`` makes the simulator's market for sessions of a length.
+    """
     torch.set_num_threads(1)  # one process per core: two threads each would wait for one another
     candidates = simulator.recall_order[: config.candidates]
-    learned, true = SimulatorMarket(simulator, length), WorldMarket(world, simulator.visits)
+    learned, true = market_of(simulator, length), WorldMarket(world, simulator.visits)
     users = torch.arange(max(1, config.impressions // length)) % len(simulator.visits)
     made = POLICIES[policy](simulator, world, learned, candidates, length)
     in_world = run_policy(true, made, users, candidates, length, config.seed)

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.simulator.coverage import log_coverage
 from recsim_hrl.simulator.gradients import Gradients, session_loss
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, item_counts
-from recsim_hrl.simulator.store import Simulator, check_place, save_simulator
+from recsim_hrl.simulator.session_model import SessionModel
+from recsim_hrl.simulator.store import Simulator, check_place, load_simulator, save_simulator, save_support
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import Catalogue
 
@@ -73,7 +75,7 @@ def load_sequences(log: InteractionLog) -> Sequences:
 
 
 @torch.no_grad()
-def log_loss(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
+def log_loss(model: SessionModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> float:
     """Mean negative log-likelihood per impression of ``sessions``."""
     total = sum(float(session_loss(model, embeddings, batch)) for batch in sequences.batches(sessions, 40_000, None))
     return total / int(sequences.lengths[sessions].sum())
@@ -106,6 +108,11 @@ class _Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
+def recurrent_model(embedding_dim: int, config: FitConfig) -> ResponseModel:
+    """The default response model as it begins."""
+    return ResponseModel(ResponseConfig(embedding_dim=embedding_dim, kinds=config.kinds, hidden=config.hidden))
+
+
 def fit_response_model(
     sequences: Sequences,
     catalogue: Catalogue,
@@ -113,7 +120,8 @@ def fit_response_model(
     checkpoint: Path | None = None,
     log: Callable[[str], None] = print,
     processes: int = 1,
-) -> tuple[ResponseModel, dict]:
+    make: Callable[[int, FitConfig], SessionModel] = recurrent_model,
+) -> tuple[SessionModel, dict]:
     """Fit a response model; returns it in evaluation mode with the history of the fit.
 
     Args:
@@ -123,13 +131,14 @@ def fit_response_model(
         checkpoint: File that the fit resumes from; None for none.
         log: Receives one line per pass.
         processes: 1 or 2 share the work; see :class:`recsim_hrl.simulator.gradients.Gradients`.
+        make: Makes the model that begins, from the width of an item embedding and ``config``; one of another form than
+            the default can be judged, and drives no environment.
     """
     embeddings = catalogue.embeddings
     training, held = split_sessions(len(sequences), config)
-    shape = ResponseConfig(embedding_dim=embeddings.shape[1], kinds=config.kinds, hidden=config.hidden)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = ResponseModel(shape)
+        model = make(embeddings.shape[1], config)
     model.begin_with_categories(embeddings, catalogue.categories)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     batches = len(sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
@@ -217,11 +226,13 @@ def _one_pass(gradients, optimizer, scheduler, training, config, number) -> floa
     return total / impressions
 
 
+_ANOTHER_PROCESSOR = 1e-3
+"""Share of a log's responses that may differ where it is made again on another processor; 14 of 8 million did."""
 CALIBRATION_ROUNDS = 3
 """A calibration changes the surprises, and with them the logits that it was made for: so it is made again."""
 
 
-def calibrate(model: ResponseModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> None:
+def calibrate(model: SessionModel, embeddings: Tensor, sequences: Sequences, sessions: np.ndarray) -> None:
     """Set the model's scale and shift of logits to the maximum likelihood on held-out ``sessions``."""
     for _ in range(CALIBRATION_ROUNDS):
         logits, targets = [], []
@@ -290,5 +301,27 @@ def fit_simulator(
     }
     counts = torch.from_numpy(item_counts(sequences, len(catalogue)))
     simulator = Simulator(name or path.name, catalogue, model, sequences.visits(pool), order, counts, provenance)
+    simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
     save_simulator(simulator, path)
+    return simulator
+
+
+def add_support(folder: str | Path, log: InteractionLog) -> Simulator:
+    """Put what ``log`` covers beside the simulator in ``folder``, which was fitted to it; its other files stay.
+
+    A generated log that is made again on another processor may differ in a response or two for rounding, which is let
+    pass: responses to items must agree but for a few in 10,000.
+
+    Raises:
+        ValueError: if the simulator was fitted to another log.
+    """
+    simulator, sequences = load_simulator(folder), load_sequences(log)
+    ours, theirs = simulator.item_counts.numpy(), item_counts(sequences, len(log.items))
+    if ours.shape != theirs.shape or abs(ours - theirs).sum() > _ANOTHER_PROCESSOR * ours.sum():
+        raise ValueError(
+            f"{log.path}: holds other responses than the log that the simulator {simulator.name!r} was fitted to, "
+            "allowed that log; `recsim-hrl inspect` tells which one it was"
+        )
+    simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
+    save_support(simulator.support, folder)
     return simulator

@@ -1,5 +1,7 @@
 """A simulator on disk: a folder with ``simulator.json`` (what it is) and ``tensors.safetensors`` (its numbers).
 
+``support.safetensors`` may lie beside them: what the log holds, see :mod:`recsim_hrl.simulator.support`.
+
 Nothing in the folder can execute code, and reading it needs no torch. Reading checks the format version, the checksum
 and every shape, so a truncated, tampered or foreign folder is refused with the reason. Folders are written by
 :mod:`recsim_hrl.simulator.store`.
@@ -19,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
 from recsim_hrl.simulator.recurrence import Recurrence
+from recsim_hrl.simulator.support import SUPPORT_FILE, Support, read_support
 from recsim_hrl.simulator.tables import Memory
 from recsim_hrl.simulator.weights import ItemCodes, ResponseConfig, ResponseWeights
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
@@ -44,6 +47,8 @@ class SimulatorData:
     recall_order: np.ndarray  # (I,) a fixed permutation: `candidates=C` means its first C items
     item_counts: np.ndarray  # (I, R) how often the log holds each response to each item
     provenance: dict
+    support: Support | None = None
+    """What the log holds, for environments that tell where they leave it; older folders do not know it."""
 
     @cached_property
     def codes(self) -> ItemCodes:
@@ -121,7 +126,16 @@ def load_data(simulator: str | Path = "default", split: str = "train") -> Simula
         message = f"{folder}: the contents do not fit together ({error}); fit the simulator again"
         raise SimulatorError(message) from error
     _check(folder, data)
-    return data
+    return dataclasses.replace(data, support=_support(folder, about["tensors_sha256"], len(data.catalogue)))
+
+
+def _support(folder: Path, tensors_sha256: str, items: int) -> Support | None:
+    if not (folder / SUPPORT_FILE).exists():
+        return None
+    try:
+        return read_support(folder / SUPPORT_FILE, tensors_sha256, items)
+    except ValueError as error:
+        raise SimulatorError(str(error)) from error
 
 
 def _read_json(folder: Path) -> dict:

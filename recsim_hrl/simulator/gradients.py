@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, SessionBatch
+from recsim_hrl.simulator.session_model import SessionModel
 from recsim_hrl.simulator.weights import ResponseConfig
 
 PROCESSES = (1, 2)
 
 
-def session_loss(model: ResponseModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
+def session_loss(model: SessionModel, embeddings: Tensor, batch: SessionBatch) -> Tensor:
     """Sum of the negative log-likelihoods of a batch's impressions."""
     logits = model.session_logits(embeddings[batch.items], batch.responses, batch.present, batch.border)
     losses = nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
@@ -40,11 +41,13 @@ class Gradients:
         processes: 1 or 2. With 2, a script that fits must do so under ``if __name__ == "__main__":``.
     """
 
-    def __init__(self, model: ResponseModel, embeddings: Tensor, sequences: Sequences, processes: int = 1) -> None:
+    def __init__(self, model: SessionModel, embeddings: Tensor, sequences: Sequences, processes: int = 1) -> None:
         if processes not in PROCESSES:
             raise ValueError(f"fit processes: got {processes}, allowed 1 or 2")
+        if processes == 2 and not isinstance(model, ResponseModel):
+            raise ValueError(f"fit processes: got 2 for a {type(model).__name__}, allowed 1; pass processes=1")
         self.model, self.embeddings, self.sequences = model, embeddings, sequences
-        self.parameters = list(model.parameters())
+        self.parameters = _learned(model)
         self._helper: Connection | None = None
         if processes == 2:
             self._begin_helper()
@@ -94,9 +97,13 @@ class Gradients:
             ) from error
 
 
-def _gradient(model: ResponseModel, embeddings: Tensor, batch: SessionBatch | None) -> tuple[float, np.ndarray]:
+def _learned(model: SessionModel) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _gradient(model: SessionModel, embeddings: Tensor, batch: SessionBatch | None) -> tuple[float, np.ndarray]:
     """Sum of the losses of a ``batch``, None for one without sessions, and its gradient as one vector."""
-    parameters = list(model.parameters())
+    parameters = _learned(model)
     if batch is None:
         return 0.0, np.zeros(sum(parameter.numel() for parameter in parameters), np.float32)
     loss = session_loss(model, embeddings, batch)

@@ -18,7 +18,7 @@ from recsim_hrl.simulator.tables import Items, Memory, Model, Network, SessionSt
 from recsim_hrl.simulator.weights import PROBABILITY_GRID, SURPRISES
 from recsim_hrl.types import CLICK, ORDER, SKIP, R
 
-USER_STREAM, RESPONSE_STREAM, NOISE_STREAM = 1, 2, 3
+USER_STREAM, RESPONSE_STREAM, NOISE_STREAM, MEMBER_STREAM = 1, 2, 3, 4
 CLOSE_DRAW = 1e-5  # a draw this near to the edge between two responses is decided in float64
 CLOSE_EDGE = 0.0012  # so is a probability this near to the edge between two steps of the grid, in steps
 

@@ -27,11 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from recsim_hrl.simulator import kernels
+from recsim_hrl.simulator.session_model import SessionModel, let_kinds_be_categories
 from recsim_hrl.simulator.tables import Network
 from recsim_hrl.simulator.weights import SURPRISES, ResponseConfig, ResponseWeights
 from recsim_hrl.types import R
-
-_NEVER = -1e4  # logit of a kind without items
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class LearningCodes:
     features: Tensor  # (..., F)
 
 
-class ResponseModel(nn.Module):
+class ResponseModel(SessionModel):
     """Softmax over the responses, recurrent over the session."""
 
     def __init__(self, config: ResponseConfig) -> None:
@@ -67,37 +66,20 @@ class ResponseModel(nn.Module):
         self.read_item = nn.Linear(config.item_features, config.hidden)
         self.middle = nn.Linear(config.hidden, config.hidden)
         self.head = nn.Linear(config.hidden, R)
-        # Calibration on held-out sessions: logits are multiplied by the scale, then shifted (see fit.calibrate).
-        self.register_buffer("logit_scale", torch.ones(1))
-        self.register_buffer("logit_shift", torch.zeros(R))
 
     @property
     def weights(self) -> ResponseWeights:
         """The weights as they are now, as arrays that share their memory."""
         return ResponseWeights(self.config, {name: value.numpy() for name, value in self.state_dict().items()})
 
-    @torch.no_grad()
     def begin_with_categories(self, embeddings: Tensor, categories: Tensor) -> None:
-        """Let kind k begin as category k: an item belongs where its embedding is nearest to the category's mean.
-
-        From there the kinds are learned like everything else. Kinds beyond the last category begin without items. With
-        a single category, or with more of them than kinds, all kinds keep their random weights.
+        """Let kind k begin as category k (see :func:`let_kinds_be_categories`); it is learned like all else from there.
 
         Args:
             embeddings: (I, D) of the catalogue.
             categories: (I,) of the catalogue.
         """
-        present, category = categories.unique(return_inverse=True)
-        size = len(present)
-        if not 1 < size <= self.config.kinds:
-            return
-        means = torch.zeros(size, embeddings.shape[1]).index_add_(0, category, embeddings)
-        means = means / torch.bincount(category).unsqueeze(1)
-        spread = (embeddings - means[category]).square().mean().clamp_min(1e-6)  # of an entry, within a category
-        self.to_kinds.weight.zero_()
-        self.to_kinds.bias.fill_(_NEVER)
-        self.to_kinds.weight[:size] = means / spread
-        self.to_kinds.bias[:size] = -0.5 * means.square().sum(1) / spread
+        let_kinds_be_categories(self.to_kinds, embeddings, categories)
 
     @property
     def decays(self) -> Tensor:
@@ -161,7 +143,7 @@ class ResponseModel(nn.Module):
         """(..., R) calibrated logits from the first hidden layer (..., hidden)."""
         hidden = nn.functional.silu(hidden)
         deeper = nn.functional.silu(self.middle(hidden)) + hidden  # (..., hidden)
-        return self.head(deeper) * self.logit_scale + self.logit_shift
+        return self.calibrated(self.head(deeper))
 
     @torch.no_grad()
     def _surprises(self, hidden: Tensor, kinds: Tensor, answers: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from recsim_hrl.simulator.folder import (
     load_data,
 )
 from recsim_hrl.simulator.response import ResponseModel
+from recsim_hrl.simulator.support import SUPPORT_FILE, Support, support_bytes
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
 
@@ -41,12 +42,15 @@ class Simulator:
     recall_order: Tensor  # (I,) a fixed permutation: `candidates=C` means its first C items
     item_counts: Tensor  # (I, R) how often the log holds each response to each item
     provenance: dict
+    support: Support | None = None
+    """What the log holds, as arrays; see :mod:`recsim_hrl.simulator.support`."""
 
     @cached_property
     def data(self) -> SimulatorData:
         """The same as arrays, which share the memory: what environments run on."""
         arrays = (part.numpy() for part in (self.visits, self.recall_order, self.item_counts))
-        return SimulatorData(self.name, self.catalogue.numpy(), self.model.weights, *arrays, self.provenance)
+        tables = (self.catalogue.numpy(), self.model.weights, *arrays)
+        return SimulatorData(self.name, *tables, self.provenance, self.support)
 
     @staticmethod
     def of(data: SimulatorData) -> "Simulator":
@@ -55,9 +59,8 @@ class Simulator:
         model.load_state_dict({name: torch.from_numpy(value) for name, value in data.weights.arrays.items()})
         model.eval().requires_grad_(False)
         order, counts = torch.from_numpy(data.recall_order), torch.from_numpy(data.item_counts)
-        return Simulator(
-            data.name, data.catalogue.tensors(), model, data.visits.tensors(), order, counts, data.provenance
-        )
+        catalogue, visits = data.catalogue.tensors(), data.visits.tensors()
+        return Simulator(data.name, catalogue, model, visits, order, counts, data.provenance, data.support)
 
 
 def save_simulator(simulator: Simulator, path: str | Path) -> Path:
@@ -82,6 +85,8 @@ def save_simulator(simulator: Simulator, path: str | Path) -> Path:
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         (beside / ARRAYS_FILE).write_bytes(blob)
+        if simulator.support is not None:
+            (beside / SUPPORT_FILE).write_bytes(support_bytes(simulator.support, about["tensors_sha256"]))
         (beside / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         beside.chmod(0o755)
         if path.exists():
@@ -94,6 +99,15 @@ def save_simulator(simulator: Simulator, path: str | Path) -> Path:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return path
+
+
+def save_support(support: Support, folder: str | Path) -> Path:
+    """Put ``support`` beside the simulator that is in ``folder``, whose other files stay as they are."""
+    folder = Path(folder)
+    blob = support_bytes(support, hashlib.sha256((folder / ARRAYS_FILE).read_bytes()).hexdigest())
+    beside = folder / f".{SUPPORT_FILE}.part"
+    beside.write_bytes(blob)
+    return beside.replace(folder / SUPPORT_FILE)
 
 
 def check_place(path: Path) -> None:

@@ -71,3 +71,12 @@ class SessionState(NamedTuple):
     recalled: np.ndarray  # (B, Q) int32, candidates of the user's own, in rising order; (B, 0): all are everyone's
     responses: np.ndarray  # (B, R) int64, how often each response was given in this session
     memory: Memory  # what the response model keeps of the user
+
+    def take(self, users: np.ndarray) -> SessionState:
+        """A copy of the state of ``users`` (b,)."""
+        return SessionState(*(part[users] for part in self[:-1]), self.memory.take(users))
+
+    def put(self, users: np.ndarray, state: SessionState) -> None:
+        """Write the ``state`` of ``users`` (b,) in its place."""
+        for part, own in zip((*state[:-1], *state.memory), (*self[:-1], *self.memory), strict=True):
+            own[users] = part

@@ -146,8 +146,7 @@ def measure(predictions: Predictions, item_counts: np.ndarray, seed: int = 0) ->
         seed: Draws the simulated responses of the session statistics.
     """
     base = item_counts.sum(0) / item_counts.sum()  # (R,)
-    per_item = (item_counts + _SMOOTHING * base) / (item_counts.sum(1, keepdims=True) + _SMOOTHING)  # (I, R)
-    per_item = per_item + 1e-9
+    per_item = item_rates(item_counts) + 1e-9  # (I, R)
     response, probs = predictions.response, predictions.probs
     item_loss = log_loss(per_item[predictions.item], response)
     own_loss = log_loss(probs, response)
@@ -164,6 +163,12 @@ def measure(predictions: Predictions, item_counts: np.ndarray, seed: int = 0) ->
         order=_one_response(response == ORDER, probs[:, ORDER]),
         session_statistics=session_statistics(predictions, seed),
     )
+
+
+def item_rates(item_counts: np.ndarray) -> np.ndarray:
+    """(I, R) share of each response to each item, drawn towards that of all items; ``item_counts`` (I, R)."""
+    base = item_counts.sum(0) / item_counts.sum()  # (R,)
+    return (item_counts + _SMOOTHING * base) / (item_counts.sum(1, keepdims=True) + _SMOOTHING)
 
 
 def _one_response(happened: np.ndarray, probability: np.ndarray) -> Prediction:

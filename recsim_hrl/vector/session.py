@@ -60,6 +60,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         *,
         session_length: int = 50,
         simulator: str | Path | Simulator | SimulatorData = "default",
+        simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
         split: str = "train",
         action: Action = "embedding",
         observation: Observation = "embeddings",
@@ -70,6 +71,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
         flat: bool = False,
+        report_support: bool = False,
         render_mode: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -89,8 +91,8 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         )
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs = check_num_envs(num_envs)
-        core = load_core(simulator, split, config, threads)
-        self._batch = SessionBatch(core, num_envs)
+        core = load_core(simulator, split, config, threads, simulators)
+        self._batch = SessionBatch(core, num_envs, report_support)
         self._stock(core)
         self._traces: list[SessionTrace] = []
 
@@ -113,7 +115,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         rows = mask.nonzero()[0]
         self._batch.start(rows, [seed[i] for i in rows], [users[i] for i in rows], self.np_random)
         self._begin_traces(rows)
-        return self._batch.observe(), _masked({"user": self._batch.users()}, mask)
+        return self._batch.observe(), _masked(self._batch.whose(), mask)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Show one item to every user; sessions that end are followed by new ones in the same step."""
@@ -133,7 +135,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
         if not truncated.all():
             info |= _masked(step_info, ~truncated)
         everyone = np.ones(self.num_envs, dtype=np.bool_)
-        info |= _masked({"user": self._batch.users()}, everyone)
+        info |= _masked(self._batch.whose(), everyone)
         return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), truncated, info
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -170,7 +172,7 @@ class RecSessionVectorEnv(Restocked, VectorOffer, VectorEnv):
     def _begin_traces(self, rows: np.ndarray) -> None:
         if self.render_mode is None:
             return
-        users, length = self._batch.users(), self.core.config.session_length
+        users, length = self._batch.whose()["user"], self.core.config.session_length
         begun = [SessionTrace(int(user), length) for user in users]
         self._traces = self._traces or begun
         for row in rows:

@@ -13,9 +13,11 @@ from gymnasium.vector.utils import batch_space
 
 from recsim_hrl.render import Impression
 from recsim_hrl.simulator.core import HISTORIES, Outcome, SessionConfig, SessionCore, session_totals
+from recsim_hrl.simulator.ensemble import EnsembleCore
 from recsim_hrl.simulator.folder import SimulatorData, load_data
 from recsim_hrl.simulator.tables import SessionState
 from recsim_hrl.types import CLICK, ORDER, Catalogue, R
+from recsim_hrl.vector.support import SupportReport
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.store import Simulator
@@ -25,12 +27,30 @@ Arrays = dict[str, np.ndarray]
 
 
 def load_core(
-    simulator: str | Path | Simulator | SimulatorData, split: str, config: SessionConfig, threads: int | None = None
+    simulator: str | Path | Simulator | SimulatorData,
+    split: str,
+    config: SessionConfig,
+    threads: int | None = None,
+    simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
 ) -> SessionCore:
-    """The core of a task over a simulator, or over one loaded by name or folder."""
-    if not isinstance(simulator, SimulatorData):  # asking for a Simulator would import torch
-        simulator = simulator.data if hasattr(simulator, "data") else load_data(simulator, split)
-    return SessionCore(simulator, config, threads)
+    """The core of a task over a simulator, or over one loaded by name or folder; or over an ensemble of ``simulators``.
+
+    Raises:
+        ValueError: If both are given, or the simulators do not fit together.
+    """
+    if simulators is None:
+        return SessionCore(_load(simulator, split), config, threads)
+    if not isinstance(simulators, (list, tuple)):
+        raise ValueError(f"simulators: got {simulators!r}, allowed a list of names or folders; put it in brackets")
+    if simulator != "default":
+        raise ValueError(f"simulators: got them beside simulator={simulator!r}, allowed one of the two; leave one out")
+    return EnsembleCore.of([_load(one, split) for one in simulators], config, threads)
+
+
+def _load(simulator: str | Path | Simulator | SimulatorData, split: str) -> SimulatorData:
+    if isinstance(simulator, SimulatorData):  # asking for a Simulator would import torch
+        return simulator
+    return simulator.data if hasattr(simulator, "data") else load_data(simulator, split)
 
 
 def action_space(core: SessionCore) -> Space:
@@ -54,10 +74,17 @@ def observation_space(core: SessionCore) -> Space:
 
 
 class SessionBatch:
-    """``size`` users with their seeds and episode numbers: what the vector and the single environment share."""
+    """``size`` users with their seeds and episode numbers: what the vector and the single environment share.
 
-    def __init__(self, core: SessionCore, size: int) -> None:
+    Args:
+        core: The task.
+        size: Number of users.
+        report_support: Whether the info of a step tells how much of it the log covers.
+    """
+
+    def __init__(self, core: SessionCore, size: int, report_support: bool = False) -> None:
         self.core, self.size = core, size
+        self.support = SupportReport(core, size) if report_support else None
         self.state: SessionState | None = None
         self.seeds = np.full(size, -1, dtype=np.int64)  # (B,) -1 before the first reset
         self.episodes = np.zeros(size, dtype=np.int64)  # (B,)
@@ -157,12 +184,13 @@ class SessionBatch:
             "item_id": catalogue.item_ids[outcome.item],
             "category": catalogue.categories[outcome.item],
             **{name: part[outcome.response] for name, part in self._parts.items()},
-            "user": self.users(),
+            **self.whose(),
+            **({} if self.support is None else self.support.tell(self.core, self.state, outcome.response)),
         }
 
-    def users(self) -> np.ndarray:
-        """(B,) pool indices of the users."""
-        return self._running().user.copy()
+    def whose(self) -> Arrays:
+        """Whose sessions these are, as arrays (B,); see :meth:`recsim_hrl.simulator.core.SessionCore.whose`."""
+        return self.core.whose(self._running())
 
     def session_info(self) -> Arrays:
         """Totals of the sessions so far, as arrays (B,)."""

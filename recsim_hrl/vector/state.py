@@ -13,19 +13,23 @@ from gymnasium.error import ResetNeeded
 
 from recsim_hrl.simulator.core import SessionCore
 from recsim_hrl.simulator.tables import Memory, SessionState
+from recsim_hrl.types import R
 from recsim_hrl.vector.shell import SEED_BITS, Arrays, SessionBatch
 
 TASK = "task"
 """Array (32,) uint8 of a state: the digest of the task that it belongs to."""
+ANSWERS = "answers"
+"""Array (B, T) int8 of a state: the responses of the sessions, where the environment tells of the log's support."""
 
 
 def task_digest(core: SessionCore) -> np.ndarray:
     """(32,) uint8, a hash of all that decides what happens to users: arguments, simulator, and items on offer."""
     digest = hashlib.sha256(repr(core.config).encode())
-    data, catalogue = core.data, core.catalogue
-    arrays = [data.weights.arrays[name] for name in sorted(data.weights.arrays)]
-    for part in (catalogue, data.visits):
-        arrays += [getattr(part, field.name) for field in dataclasses.fields(part)]
+    arrays = []
+    for data in core.simulators:
+        arrays += [data.weights.arrays[name] for name in sorted(data.weights.arrays)]
+        for part in (core.catalogue, data.visits):
+            arrays += [getattr(part, field.name) for field in dataclasses.fields(part)]
     for array in (*arrays, core.candidates, core.vectors.open):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
@@ -39,7 +43,7 @@ def take_state(batch: SessionBatch) -> Arrays:
         ResetNeeded: Before the first reset.
     """
     state = require_started(batch.state)
-    parts = state._asdict() | state.memory._asdict()
+    parts = state._asdict() | state.memory._asdict() | _answers(batch)
     return {TASK: task_digest(batch.core)} | {
         name: part.copy() for name, part in parts.items() if isinstance(part, np.ndarray)
     }
@@ -53,13 +57,20 @@ def put_state(batch: SessionBatch, arrays: Arrays) -> None:
     """
     core, nobody = batch.core, np.zeros(batch.size, np.int64)
     fresh = core.initial(nobody, nobody)
-    expected = fresh._asdict() | fresh.memory._asdict()
+    expected = fresh._asdict() | fresh.memory._asdict() | _answers(batch)
     del expected["memory"]
     check_state(arrays, expected | {TASK: task_digest(core)})
     _check_ranges(arrays, core)
     kept = {name: arrays[name].copy() for name in expected}
     memory = Memory(*(kept.pop(name) for name in Memory._fields))
+    if batch.support is not None:
+        batch.support.answers = kept.pop(ANSWERS)
     batch.resume(SessionState(memory=memory, **kept))
+
+
+def _answers(batch: SessionBatch) -> Arrays:
+    """What is kept of users only where the support is told."""
+    return {} if batch.support is None else {ANSWERS: batch.support.answers}
 
 
 def require_started(state):
@@ -105,7 +116,7 @@ def _check_ranges(arrays: Arrays, core: SessionCore) -> None:
         "recalled": candidates,
         "responses": last_step,
         "written": arrays["step"][:, None],
-    }
+    } | ({ANSWERS: R - 1} if ANSWERS in arrays else {})
     for name, limit in most.items():
         array = arrays[name]
         if ((array < 0) | (array > limit)).any():

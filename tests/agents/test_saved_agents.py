@@ -124,10 +124,10 @@ def test_another_agent_or_market_is_refused(session_env, tmp_path):
 def test_registry(session_env):
     names = ["random", "popularity", "greedy", "cf", "fm", "wide-deep", "gru", "ddpg", "deers", "mahrl", "goal-q"]
     names += ["sb3-dqn", "sb3-ppo", "sb3-td3", "sb3-sac"]
-    variants = ["hrl-i", "hrl-s", "hrl-g", "mahrl-items"]
+    variants = ["hrl-i", "hrl-s", "hrl-g", "mahrl-anchored", "mahrl-items"]
     assert agent_names() == names + variants
     assert [agent_class(name).name for name in names] == names
-    assert [agent_class(name).name for name in variants] == ["mahrl"] * 4
+    assert [agent_class(name).name for name in variants] == ["mahrl"] * 5
     env = session_env(2)
     with pytest.raises(ValueError, match="got 'dqn', allowed random, popularity"):
         make_agent("dqn", env)

@@ -26,6 +26,7 @@ def folder(tmp_path, make_record):
         make_record([3, 6], [7.5, 15], agent="gru"),
         make_record([12, 24], [30, 60], agent="hrl-g"),
         make_record([10, 50], [0, 0], agent="ddpg"),
+        make_record([2, 4], [5, 10], agent="mahrl-anchored"),
         make_record([8, 16], [20, 40], agent="mahrl-items"),
     ]
     write_results(records, About("tiny", "default", "a command"), tmp_path / "full")
@@ -42,12 +43,14 @@ def test_a_claim_is_judged_by_its_whole_interval(interval, expected):
 def test_online_claims_by_hand(folder):
     table = online(folder)[1:]
     rows = {row[1:4]: row[4:] for row in table if row[0] == "`mahrl`"}
-    assert rows["`deers`", "short", "total"] == ("+13.56%", "+50% [+50%, +50%]: holds", "+100% [+100%, +100%]: holds")
+    half, more, twice = (f"{gain}% [{gain}%, {gain}%]" for gain in ("-50", "+50", "+100"))
+    told = ("+13.56%", f"{more}: holds", f"{half}: the reverse holds", f"{twice}: holds")
+    assert rows["`deers`", "short", "total"] == told
     assert rows["`deers`", "short", "order"][:2] == ("+30.62%", "+50% [+50%, +50%]: holds")
     assert rows["`gru`", "short", "total"][:2] == ("+20.0%", "+100% [+100%, +100%]: holds")
     assert rows["`hrl-g`", "short", "total"][1] == "-50% [-50%, -50%]: the reverse holds"
     assert rows["`ddpg`", "short", "total"][1].endswith(": undecided")  # one user more, the other less
-    assert table[-1] == ("`deers`", "`gru`", "short", "total", "more", "+33% [+33%, +33%]: holds", "")
+    assert table[-1] == ("`deers`", "`gru`", "short", "total", "more", "+33% [+33%, +33%]: holds", "", "")
     assert not [row for row in table if row[1] == "`hrl-i`" or row[2] == "long"], "what was not run is not judged"
 
 
@@ -65,14 +68,17 @@ def test_the_other_tables_by_hand(folder):
 
     curves = [
         ("long", agent, seed, measure, steps, value)
-        for agent, late in (("mahrl", 100), ("hrl-g", 300), ("mahrl-items", 200))
+        for agent, late in (("mahrl", 100), ("hrl-g", 300), ("mahrl-anchored", 150), ("mahrl-items", 200))
         for seed in (0, 1)
         for measure in MEASURES
         for steps, value in ((late + 20 * seed, 5.0), (400, 5.0), (500, 5.0))
     ]
     columns = ("task", "agent", "seed", "measure", "env_steps", "value")
     write_csv(folder / "convergence-full" / "convergence.csv", columns, curves)
-    assert convergence(folder)[1] == ("reward of exploring sessions", "long", "110", "310", "2.8", "almost 6", "210")
+    told = ("reward of exploring sessions", "long", "110", "310", "2.8", "almost 6", "160", "210")
+    assert convergence(folder)[1] == told
+    write_csv(folder / "convergence-full" / "convergence.csv", columns, [row for row in curves if row[1] == "mahrl"])
+    assert convergence(folder)[1] == (*told[:3], "", "", "almost 6", "", ""), "what is not trained yet is empty"
 
     header = ("study", "task", "value", "seeds", "total", "total_low", "total_high", "click", "order")
     earned = [("alpha", "0.1", 5), ("alpha", "0.5", 3), ("alpha", "0.9", 4), ("M", "1", 7)]

@@ -18,7 +18,7 @@ def test_presets_compare_agents_in_short_and_long_sessions(name, seeds):
     agents = {entry.agent for entry in preset.entries}
     assert agents <= set(agent_names()) and agents >= {"random", "ddpg", "mahrl-items", "goal-q", "greedy"}
     if name != "quick":
-        assert agents == set(agent_names())
+        assert agents == set(agent_names()) - ({"mahrl-anchored"} if name == "movielens" else set())
     # Popularity is the same from every seed and runs once.
     assert len(preset.runs()) == 2 * ((len(agents) - 1) * seeds + 1)
 

@@ -15,7 +15,15 @@ from recsim_hrl.cli import main
 from recsim_hrl.data.log import LogWriter
 from recsim_hrl.data.sources.retailrocket import read_retailrocket
 from recsim_hrl.simulator.store import random_simulator
-from tests.data.sources import test_retailrocket, test_taobao, test_yoochoose
+from tests.data.sources import (
+    test_aliccp,
+    test_kuairand,
+    test_open_bandit,
+    test_retailrocket,
+    test_rl4rs,
+    test_taobao,
+    test_yoochoose,
+)
 from tests.data.sources.test_movielens import archive, publisher_files
 from tests.docs.pages import ROOT, Preparation
 
@@ -83,6 +91,36 @@ def _yoochoose() -> dict[str, Any]:
     return {}
 
 
+def _kuairand() -> dict[str, Any]:
+    """A ``KuaiRand-Pure.tar.gz`` of ten times the impressions of the tests, by other users."""
+    early, late, random = (
+        [f"{shift}{line}" for shift in range(1, 11) for line in lines]
+        for lines in (test_kuairand.EARLY, test_kuairand.LATE, test_kuairand.RANDOM)
+    )
+    test_kuairand.tar(Path("KuaiRand-Pure.tar.gz"), test_kuairand.publisher_files(early, late, random))
+    return {}
+
+
+def _open_bandit() -> dict[str, Any]:
+    """The rows of the tests as ``open_bandit_dataset.zip``."""
+    test_retailrocket.archive(Path("open_bandit_dataset.zip"), test_open_bandit.publisher_files())
+    return {}
+
+
+def _rl4rs() -> dict[str, Any]:
+    """The slates of the tests as ``rl4rs-dataset.zip``."""
+    test_retailrocket.archive(Path("rl4rs-dataset.zip"), test_rl4rs.publisher_files())
+    return {}
+
+
+def _aliccp() -> dict[str, Any]:
+    """A folder ``ali-ccp`` with ten times the impressions of the tests."""
+    test_retailrocket.folder(
+        Path("ali-ccp"), test_aliccp.publisher_files(test_aliccp.TRAIN * 10, test_aliccp.TEST * 10)
+    )
+    return {}
+
+
 def texts(page: str) -> list[str]:
     """The ```` ```text ```` blocks of the page with this name."""
     return re.findall(r"^```text\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
@@ -104,10 +142,14 @@ def _own_shop() -> dict[str, Any]:
 
 PREPARATIONS = {
     "docs/data.md": Preparation(given=_logs),
+    "docs/datasets/ali_ccp.md": Preparation(given=_aliccp),
     "docs/datasets/events.md": Preparation(given=_event_log),
     "docs/own_log.md": Preparation(given=_own_shop),
+    "docs/datasets/kuairand.md": Preparation(given=_kuairand),
     "docs/datasets/movielens.md": Preparation(given=_movielens),
+    "docs/datasets/open_bandit.md": Preparation(given=_open_bandit),
     "docs/datasets/retailrocket.md": Preparation(given=_retailrocket),
+    "docs/datasets/rl4rs.md": Preparation(given=_rl4rs),
     "docs/datasets/taobao.md": Preparation(given=_taobao),
     "docs/datasets/yoochoose.md": Preparation(given=_yoochoose),
     "docs/agents/index.md": Preparation(smaller=(("num_envs=64", "num_envs=4"), ("100_000", "200"), ("=1000", "=8"))),

@@ -15,6 +15,7 @@ ROWS = {
     "DEERS": ("deers", "deers"),
     "MaHRL, in the paper's form": ("mahrl", "mahrl"),
     "DDPG+": ("ddpg", "ddpg"),
+    "**MaHRL, its low level starting from the goal**": ("mahrl-anchored", "mahrl-anchored"),
     "*reward-greedy oracle*": ("reward_greedy", "reward_greedy"),
     "**MaHRL with items as goals**": ("mahrl-items", "mahrl-items"),
     "**Q-learning over goals**": ("goal-q", "goal-q"),

@@ -230,6 +230,7 @@ def test_the_files_of_a_report(evaluation, tmp_path):
     write_validity(evaluation, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "kept.txt",
+        "validity.html",
         "validity.json",
         "validity.md",
         "validity.png",
@@ -238,7 +239,8 @@ def test_the_files_of_a_report(evaluation, tmp_path):
     assert content["validity"]["log_loss_simulator"] == pytest.approx(evaluation.validity.log_loss_simulator)
     assert len(content["fidelity"]["values"]) == 20 and len(content["targets"]) == 9
     page = (tmp_path / "validity.md").read_text()
-    assert f"{sum(target.is_met for target in evaluation.targets)} of 9 targets are met" in page
+    verdicts = [criterion.verdict for criterion in evaluation.criteria]
+    assert f"met: {verdicts.count('met')}, not met: {verdicts.count('not met')}" in page
     assert "fitted to this very log" in page and "exact Bayes" in page and "| simulator_planner |" in page
     with Image.open(tmp_path / "validity.png") as image:
         assert image.width > 1000 and image.height > 1000

@@ -1,4 +1,4 @@
-"""Fields of a public event log: which text each may hold, and the values that become of it, a column at a time."""
+"""Fields of a public data set: which text each may hold, and the values that become of it, a column at a time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ _LONGEST_NUMBER = 18
 """Digits that fit into 64 bits whatever they are."""
 _NO_NUMBER = pa.scalar(None, pa.int64())
 _NO_TEXT = pa.scalar(None, pa.string())
+_DECIMAL = "-?[0-9]+([.][0-9]+)?(e[+-]?[0-9]{1,3})?"
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Field:
     allowed: str
     """The allowed texts in words; error messages end with it."""
     convert: Callable[[pa.Array], pa.Array]
-    """Texts (rows,) to int64 values (``text`` keeps them), null where the text is not allowed; it may raise
-    ArrowInvalid instead."""
+    """Texts (rows,) to values, int64 unless its maker says otherwise, null where the text is not allowed; it may
+    raise ArrowInvalid instead."""
 
 
 def whole(name: str, allowed: str = "a whole number of 0 or more", low: int = 0, high: int = 10**18) -> Field:
@@ -38,8 +39,7 @@ def signed(name: str) -> Field:
     """A whole number that may be negative, short enough to be multiplied by 1000."""
 
     def convert(texts: pa.Array) -> pa.Array:
-        good = pc.match_substring_regex(texts, "^-?[0-9]{1,15}$")
-        return pc.if_else(good, texts, _NO_TEXT).cast(pa.int64())
+        return _matching(texts, "^-?[0-9]{1,15}$").cast(pa.int64())
 
     return Field(name, "a whole number of at most 15 digits", convert)
 
@@ -58,20 +58,61 @@ def word(name: str, words: Sequence[str]) -> Field:
     return Field(name, " or ".join(words), lambda texts: pc.index_in(texts, pa.array(words)).cast(pa.int64()))
 
 
-def utc_time(name: str, allowed: str, low: int, high: int) -> Field:
-    """A moment as in 2014-04-07T10:51:09.277Z; the value is milliseconds since 1970, from ``low`` to ``high``."""
+def flag(name: str) -> Field:
+    """0 or 1."""
+    return word(name, ("0", "1"))
+
+
+def utc_time(name: str, allowed: str, low: int, high: int, form: str = "{date}T{time}Z") -> Field:
+    """A moment as in 2014-04-07T10:51:09.277Z; the value is milliseconds since 1970, from ``low`` to ``high``.
+
+    ``form`` tells what stands between and after date and time of day, as a regular expression.
+    """
+    shape = form.format(date="[0-9]{4}-[0-9]{2}-[0-9]{2}", time="[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?")
 
     def convert(texts: pa.Array) -> pa.Array:
-        shape = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,3})?Z$"
-        texts = pc.if_else(pc.match_substring_regex(texts, shape), texts, _NO_TEXT)
-        return _within(texts.cast(pa.timestamp("ms", "UTC")).cast(pa.int64()), low, high)
+        microseconds = _matching(texts, f"^{shape}$").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        return _within(pc.divide(microseconds, 1000), low, high)
 
     return Field(name, allowed, convert)
+
+
+def decimal(name: str, allowed: str, low: float, high: float) -> Field:
+    """A number from ``low`` to ``high``, with or without a point or an exponent; the value is float64."""
+
+    def convert(texts: pa.Array) -> pa.Array:
+        values = _matching(texts, f"^{_DECIMAL}$").cast(pa.float64())
+        inside = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
+        return pc.if_else(inside, values, pa.scalar(None, pa.float64()))
+
+    return Field(name, allowed, convert)
+
+
+def whole_list(name: str, size: int) -> Field:
+    """``size`` whole numbers of 0 or more between commas; the value is a list of int64."""
+    return _list(name, size, "[0-9]{1,18}", pa.int64(), f"{size} whole numbers of 0 or more between commas")
+
+
+def decimal_list(name: str, size: int) -> Field:
+    """``size`` numbers between commas; the value is a list of float64."""
+    return _list(name, size, _DECIMAL, pa.float64(), f"{size} numbers between commas")
 
 
 def text(name: str) -> Field:
     """Any text, kept as it is."""
     return Field(name, "any text", lambda texts: texts)
+
+
+def _list(name: str, size: int, entry: str, kind: pa.DataType, allowed: str) -> Field:
+    def convert(texts: pa.Array) -> pa.Array:
+        lists = pc.split_pattern(_matching(texts, f"^({entry},){{{size - 1}}}{entry}$"), ",")
+        return lists if lists.null_count else pa.FixedSizeListArray.from_arrays(lists.flatten().cast(kind), size)
+
+    return Field(name, allowed, convert)
+
+
+def _matching(texts: pa.Array, shape: str) -> pa.Array:
+    return pc.if_else(pc.match_substring_regex(texts, shape), texts, _NO_TEXT)
 
 
 def _whole(texts: pa.Array) -> pa.Array:

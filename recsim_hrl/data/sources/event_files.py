@@ -1,10 +1,8 @@
-"""Files of public event logs: found in a folder, an archive or by name, streamed, every value checked."""
+"""Files of public data sets: found in a folder, an archive or by name, streamed, every value checked."""
 
-import contextlib
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -14,20 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from recsim_hrl.data.archives import DOWNLOAD, members_of
+from recsim_hrl.data.archives import DOWNLOAD, READ_ERRORS, is_tar, members_of, open_member
 from recsim_hrl.data.schema import LogError, Origin
 from recsim_hrl.data.sources.event_fields import Field
+from recsim_hrl.data.textfile import fields_of
 
 _BLOCK_BYTES = 2 << 20
 """Bytes of a file that are read at a time; no line may be longer."""
-_PACKED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".tar", ".tgz")
-# RuntimeError and its kind NotImplementedError: an encrypted member, or an unknown compression.
-READ_ERRORS = (pa.ArrowException, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_PACKED = (".7z", ".rar", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """The form of one file: rows of fields between separators, without quotes."""
+    """The form of one file: rows of fields."""
 
     file: str
     """Its name, as the publisher ships it."""
@@ -35,9 +32,11 @@ class TextTable:
     is_headed: bool
     """Whether the first line names the fields."""
     separator: str = ","
-    """One character, or the same one several times."""
+    """Between two fields: one character, or the same one several times."""
     headings: tuple[str, ...] = ()
     """What the first line calls the fields, where these are not their names."""
+    is_quoted: bool = False
+    """Whether a field may stand in double quotes, and then hold the separator, which is one character."""
 
     @property
     def names(self) -> list[str]:
@@ -52,7 +51,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file lies: on disk, or in a zip archive."""
+    """Where a file lies: on disk, or in an archive."""
 
     path: Path
     """The file or the archive."""
@@ -64,39 +63,34 @@ class Place:
         """What error messages call the file."""
         return str(self.path) if self.member is None else f"{self.path}/{self.member}"
 
-    @contextlib.contextmanager
+    @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The content as a stream of bytes."""
-        if self.member is None:
-            with self.path.open("rb") as file:
-                yield file
-            return
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+        with self.path.open("rb") if self.member is None else open_member(self.path, self.member) as file:
             yield file
 
 
-def find_files(source: Path, names: Sequence[str], data_set: str, optional: Sequence[str] = ()) -> dict[str, Place]:
+def find_files(
+    source: Path,
+    names: Sequence[str],
+    data_set: str,
+    archives: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> dict[str, Place]:
     """Find the files called ``names`` wherever the publisher's download left them.
 
     Args:
-        source: A folder with the files, each as it is or as ``NAME.zip``; a zip archive; or one of the files, with
-            the others beside it.
-        names: The files, all of them required.
+        source: A folder with the files in it or below it, each as it is or as ``NAME.zip``; a zip or tar archive; or
+            one of the files or ``archives``, with the others beside it.
+        names: The files, all of them required; one that other files share their name with has its folder before it.
         data_set: Its name, for error messages.
+        archives: Archives in the folder that may hold files that are not in it.
         optional: Files that are found where they are there.
 
     Raises:
-        LogError: a file is missing or there twice, or the archive is damaged or of another kind.
+        LogError: a file is missing or there twice, or an archive is damaged or of another kind.
     """
-    if not source.exists():
-        raise LogError(f"no such file or folder; check the path, or download {data_set} there", source)
-    wanted = [*names, *optional]
-    if source.is_dir() or source.name in names:
-        found = _in_folder(source if source.is_dir() else source.parent, wanted)
-    elif source.suffix in _PACKED:
-        raise LogError(f"got a {source.suffix} file, allowed .zip; extract it and pass the folder", source)
-    else:
-        found = _in_archive(source, wanted)
+    found = find_some(source, [*names, *optional], data_set, archives)
     missing = [name for name in names if name not in found]
     if missing:
         held = sorted(path.name for path in source.iterdir()) if source.is_dir() else sorted(found) or [source.name]
@@ -108,24 +102,43 @@ def find_files(source: Path, names: Sequence[str], data_set: str, optional: Sequ
     return found
 
 
-def _in_folder(folder: Path, names: Sequence[str]) -> dict[str, Place]:
-    found = {}
-    for name in names:
-        if (folder / name).is_file():
-            found[name] = Place(folder / name)
-        elif (folder / f"{name}.zip").is_file():
-            found |= _in_archive(folder / f"{name}.zip", [name])
+def find_some(source: Path, names: Sequence[str], data_set: str, archives: Sequence[str] = ()) -> dict[str, Place]:
+    """Those of the files that are there; arguments and errors are those of ``find_files``."""
+    if not source.exists():
+        raise LogError(f"no such file or folder; check the path, or download {data_set} there", source)
+    if source.is_dir() or source.name in (*names, *archives):
+        return _in_folder(source if source.is_dir() else source.parent, names, archives)
+    if source.suffix in _PACKED and not is_tar(source):
+        raise LogError(f"got a {source.suffix} file, allowed .zip and .tar.gz; extract it and pass the folder", source)
+    return _in_archive(source, names)
+
+
+def _in_folder(folder: Path, names: Sequence[str], archives: Sequence[str]) -> dict[str, Place]:
+    found = {name: Place(folder / name) for name in names if (folder / name).is_file()}
+    if len(found) < len(names):
+        below = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        found |= {name: Place(folder / inside) for name, inside in _among(sorted(below), names, folder).items()}
+    for archive in (*(f"{name}.zip" for name in names), *archives):
+        missing = [name for name in names if name not in found]
+        if missing and (folder / archive).is_file():
+            found |= _in_archive(folder / archive, missing)
     return found
 
 
 def _in_archive(archive: Path, names: Sequence[str]) -> dict[str, Place]:
-    members, found = members_of(archive), {}
+    inside = _among(members_of(archive), names, archive)
+    return {name: Place(archive, member) for name, member in inside.items()}
+
+
+def _among(paths: Sequence[str], names: Sequence[str], where: Path) -> dict[str, str]:
+    """By name, the one of the ``paths`` that ends with it; the shortest way is right where it is the name alone."""
+    found = {}
     for name in names:
-        inside = [member for member in members if member.split("/")[-1] == name]
-        if len(inside) > 1:
-            raise LogError(f"got {name} as {inside}, allowed once; extract the archive and pass one folder", archive)
-        if inside:
-            found[name] = Place(archive, inside[0])
+        same = [path for path in paths if path == name] or [path for path in paths if path.endswith(f"/{name}")]
+        if len(same) > 1:
+            raise LogError(f"got {name} as {same}, allowed once; pass one folder with the files", where)
+        if same:
+            found[name] = same[0]
     return found
 
 
@@ -141,8 +154,9 @@ def read_table(place: Place, table: TextTable) -> Iterator[tuple[Origin, dict[st
     rows, header_is_due = 0, table.is_headed
     for texts in _text_blocks(place, table):
         if header_is_due:
-            _check_header([_shown(texts.column(name), 0) for name in table.names], place, table)
+            _check_header(texts, place, table)
             texts, header_is_due = texts.slice(1), False
+        _check_gaps(texts, rows + 1, place, table)
         if texts.num_rows:
             origin = Origin(place.label, rows + 1, table.is_headed)
             yield origin, {field.name: converted(texts.column(field.name), field, origin) for field in table.fields}
@@ -154,20 +168,16 @@ def read_table(place: Place, table: TextTable) -> Iterator[tuple[Origin, dict[st
 def _text_blocks(place: Place, table: TextTable) -> Iterator[pa.RecordBatch]:
     columns = _columns(table)
     reading = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=columns)
-    parsing = pa_csv.ParseOptions(delimiter=table.separator[0], quote_char=False)
+    parsing = pa_csv.ParseOptions(delimiter=table.separator[0], quote_char='"' if table.is_quoted else False)
     options = pa_csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False, check_utf8=False
     )
-    line = 1
     try:
         with place.open() as stream:
             file = pa.PythonFile(stream, mode="r")
             with pa_csv.open_csv(file, reading, parsing, options) as reader:
-                for block in reader:
-                    _check_gaps(block, line, place, table)
-                    yield block
-                    line += block.num_rows
-    except (*READ_ERRORS, UnicodeDecodeError) as error:
+                yield from reader
+    except (pa.ArrowException, *READ_ERRORS) as error:
         if "Empty CSV" in str(error):
             raise LogError(f"the file is empty, allowed one row or more; {DOWNLOAD}", place.label) from None
         broken = _first_broken(place, table) if isinstance(error, pa.ArrowInvalid) else None
@@ -181,13 +191,15 @@ def _first_broken(place: Place, table: TextTable) -> LogError | None:
 
     A slow second look, since Arrow tells no row that is not UTF-8.
     """
-    line, marks = 0, len(_columns(table)) - 1
-    with contextlib.suppress(*READ_ERRORS), place.open() as stream, io.TextIOWrapper(stream, "latin-1") as file:
+    row, allowed = -int(table.is_headed), len(_columns(table))
+    with suppress(*READ_ERRORS), place.open() as stream, io.TextIOWrapper(stream, "latin-1") as file:
         for text in iter(lambda: file.readline(_BLOCK_BYTES), ""):
             text = text.removesuffix("\n")
-            line += bool(text)
-            if text and text.count(table.separator[0]) != marks:
-                return _broken_row(text.encode("latin-1").decode("utf-8", "backslashreplace"), line, place, table)
+            row += bool(text)
+            if text and len(_split(text, table.separator[0], table)) != allowed:
+                text = text.encode("latin-1").decode("utf-8", "backslashreplace")
+                is_header = table.is_headed and not row
+                return _wrong_header(text, place, table) if is_header else _broken_row(text, row, place, table)
     return None
 
 
@@ -198,40 +210,46 @@ def _columns(table: TextTable) -> list[str]:
     return spaced[: len(spaced) - gaps]
 
 
-def _check_gaps(block: pa.RecordBatch, first: int, place: Place, table: TextTable) -> None:
-    """Raise LogError where text stands inside a separator; ``first`` is the line that the block begins with."""
-    for name in block.schema.names:
+def _split(text: str, separator: str, table: TextTable) -> list[str]:
+    return fields_of(text, separator) if table.is_quoted else text.split(separator)
+
+
+def _check_gaps(texts: pa.RecordBatch, first_row: int, place: Place, table: TextTable) -> None:
+    """Raise LogError where text stands inside a separator."""
+    for name in texts.schema.names:
         if name not in table.names:
-            filled = pc.index(pc.equal(block.column(name), ""), False).as_py()
+            filled = pc.index(pc.equal(texts.column(name), ""), False).as_py()
             if filled >= 0:
-                text = table.separator[0].join(_shown(block.column(column), filled) for column in block.schema.names)
-                raise _broken_row(text, first + filled, place, table)
+                raise _broken_row(_line(texts, filled, table), first_row + filled, place, table)
 
 
-def _broken_row(text: str, line: int, place: Place, table: TextTable) -> LogError:
-    if table.is_headed and line == 1:
-        return _wrong_header(text, place, table)
-    fields = len(text.split(table.separator))
+def _check_header(texts: pa.RecordBatch, place: Place, table: TextTable) -> None:
+    got = _line(texts, 0, table)
+    if got != table.header:
+        raise _wrong_header(got, place, table)
+
+
+def _line(texts: pa.RecordBatch, at: int, table: TextTable) -> str:
+    """The line that became a row, but for quotes."""
+    return table.separator[0].join(_shown(column, at) for column in texts.columns)
+
+
+def _broken_row(text: str, row: int, place: Place, table: TextTable) -> LogError:
+    fields = len(_split(text, table.separator, table))
     return LogError(
         f"a broken row: got {fields} fields ({text[:80]!r}), allowed {len(table.fields)} "
         f"({', '.join(table.names)}) separated by {table.separator!r}; correct the row, or {DOWNLOAD}",
         place.label,
         table.names[min(fields, len(table.names) - 1)],
-        line - table.is_headed,
+        row,
         table.is_headed,
     )
 
 
-def _check_header(names: list[str], place: Place, table: TextTable) -> None:
-    got = table.separator.join(names)
-    if got != table.header:
-        raise _wrong_header(got, place, table)
-
-
 def _wrong_header(got: str, place: Place, table: TextTable) -> LogError:
     return LogError(
-        f"got the header {got[:80]!r}, allowed {table.header!r}; the file is another one or lost its first "
-        f"line: check the path, or {DOWNLOAD}",
+        f"got the header {got[:80]!r}, allowed {table.header!r}; the file is another one or lost its first line: check "
+        f"the path, or {DOWNLOAD}",
         place.label,
     )
 

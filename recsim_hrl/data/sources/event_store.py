@@ -1,18 +1,36 @@
 """More rows than memory holds, put aside on disk, counted and sorted there; needs the extra ``data`` (DuckDB)."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from recsim_hrl.data.blocks import Block, joined
 from recsim_hrl.data.schema import LogError
 
+Add = Callable[[Mapping[str, np.ndarray | pa.Array]], None]
+"""Adds rows to a table, columns (rows,) by name."""
+
 STREAM_ROWS = 262_144
 """Rows of one block that comes out of a store."""
+_LEAST_MEMORY_MB = 64
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """How much is kept in memory."""
+
+    memory_mb: int = 512
+    """MiB that sorting may take; what does not fit waits on disk, beside the log."""
+
+    def __post_init__(self) -> None:
+        if self.memory_mb < _LEAST_MEMORY_MB:
+            raise ValueError(f"reader memory_mb: got {self.memory_mb}, allowed {_LEAST_MEMORY_MB} or more; raise it")
 
 
 class EventStore:
@@ -22,7 +40,7 @@ class EventStore:
         self._connection = connection
 
     @contextmanager
-    def filled(self, table: str, columns: str) -> Iterator[Callable[[Block], None]]:
+    def filled(self, table: str, columns: str) -> Iterator[Add]:
         """Make a table with ``columns`` (SQL); the block's function adds rows to it.
 
         Rows come out in the order in which they went in, once the block has ended.
@@ -30,7 +48,7 @@ class EventStore:
         writer = self._connection.cursor()
         writer.execute(f"CREATE TABLE {table} ({columns})")
 
-        def add(block: Block) -> None:
+        def add(block: Mapping[str, np.ndarray | pa.Array]) -> None:
             # Each block is committed: DuckDB would hold the arrays of a longer transaction in memory to its end.
             writer.register("added", pa.table(block))
             writer.execute(f"INSERT INTO {table} BY NAME SELECT * FROM added")

@@ -1,60 +1,117 @@
-"""The last steps of every reader of publishers' files: visits are cut into sessions, and these become a log."""
+"""The rows of logs, put aside in a store, and the logs over one catalogue that are written from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recsim_hrl.data import files
 from recsim_hrl.data.blocks import Block
-from recsim_hrl.data.log import LogWriter
-from recsim_hrl.data.sources.event_store import EventStore
-from recsim_hrl.data.sources.sessions import cut_visits
+from recsim_hrl.data.log import InteractionLog, LogWriter
+from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.sources.event_store import Add, EventStore
 from recsim_hrl.types import Catalogue
 
 
-def cut_into_sessions(store: EventStore, visits: Iterable[Block], session_length: int, more: str = "") -> np.ndarray:
-    """Fill the table ``log_rows`` of a store with impressions, session after session.
+@dataclass(frozen=True)
+class LogForm:
+    """Which logs become of a data set, and which columns they have."""
 
-    Args:
-        store: Where the table is made; ``session``, ``start`` (milliseconds) and ``step`` are added to the columns.
-        visits: Blocks of whole visits: ``visit``, ``user``, ``item_index``, ``milliseconds``, ``response``, and
-            the columns ``more``.
-        session_length: A visit of L impressions becomes round(L / session_length) sessions, at least one.
-        more: SQL of further columns.
+    parts: tuple[str, ...] = ()
+    """Names of logs over one catalogue, each in a folder of its name; none for a single log."""
+    extras: Mapping[str, str] = field(default_factory=dict)
+    """Optional columns of the schema beside ``timestamp``, with their types (SQL)."""
+    is_timed: bool = True
+    """Whether ``moment`` is milliseconds since 1970; otherwise it tells the order alone."""
+
+    def columns(self, *names: str) -> str:
+        """Columns of a table: ``names`` with their types (SQL), and the extras."""
+        return ", ".join([*names, *(f"{name} {kind}" for name, kind in self.extras.items())])
+
+    def folders(self, path: Path) -> list[Path]:
+        """Where the logs are written."""
+        return [path / part for part in self.parts] or [path]
+
+    def check(self, path: Path) -> None:
+        """Raise LogError where something that is no log would be replaced; before the work, and not after it."""
+        for folder in self.folders(path):
+            files.check_replaceable(folder)
+
+
+def filled_rows(store: EventStore, form: LogForm, *more: str) -> AbstractContextManager[Add]:
+    """Make the table ``log_rows`` (with ``more`` columns, in SQL); the block's function adds impressions to it.
+
+    Their columns: ``session`` from 0; ``part``, the place of the log among the form's; ``start``, the moment of the
+    session's first impression; ``step``; ``user``; ``item_index``; ``moment``; ``response``; and the extras.
+    """
+    numbers = [f"{name} BIGINT" for name in ("session", "start", "step", "user", "item_index", "moment")]
+    return store.filled("log_rows", form.columns(*numbers, "part TINYINT", "response TINYINT", *more))
+
+
+def fill_sessions(store: EventStore, form: LogForm, sessions: Iterable[Block], *more: str) -> np.ndarray:
+    """Fill the table ``log_rows`` with blocks of whole sessions, whose columns are those of ``filled_rows``.
 
     Returns:
-        (S,) ascending milliseconds at which sessions start.
+        (S,) start of each session by its number.
     """
-    sessions, starts = 0, []
-    columns = "session BIGINT, start BIGINT, step BIGINT, user BIGINT, item_index BIGINT, milliseconds BIGINT"
-    with store.filled("log_rows", f"{columns}, response TINYINT{more and ', '}{more}") as add:
-        for block in visits:
-            session, step = cut_visits(block["visit"], session_length)
-            start = block["milliseconds"][step == 0]  # (sessions of the block,)
-            starts.append(start)
-            kept = {name: values for name, values in block.items() if name != "visit"}
-            add(kept | {"session": session + sessions, "step": step, "start": start[session]})
-            sessions += len(start)
-    return np.sort(np.concatenate(starts))
+    starts = []
+    with filled_rows(store, form, *more) as add:
+        for block in sessions:
+            add(block)
+            starts.append(block["start"][block["step"] == 0])
+    return np.concatenate(starts)
 
 
-def write_sessions(store: EventStore, catalogue: Catalogue, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the table ``log_rows`` as a log at ``path``, in order of the sessions' starts."""
-    sessions, last = -1, -1
-    with LogWriter(path, catalogue, metadata) as writer:
-        for block in store.blocks("SELECT * FROM log_rows ORDER BY start, session, step"):
-            session = block["session"]
-            begins = session != np.concatenate([[last], session[:-1]])
-            session_id = sessions + np.cumsum(begins)
-            sessions, last = int(session_id[-1]), int(session[-1])
-            writer.append(
-                {
-                    "session_id": session_id,
-                    "step": block["step"],
-                    "user_id": block["user"],
-                    "item_index": block["item_index"],
-                    "response": block["response"],
-                    "timestamp": block["milliseconds"] / 1000,
-                }
-            )
+def write_logs(
+    store: EventStore, form: LogForm, starts: np.ndarray, catalogue: Catalogue, path: Path, metadata: Mapping[str, Any]
+) -> list[InteractionLog]:
+    """Write the rows of the table ``log_rows`` in order of the sessions' starts; all logs appear, or none.
+
+    Args:
+        store: The store with the table.
+        form: What is written.
+        starts: (S,) start of each session by its number. Sessions are numbered anew in their order, so that one that
+            has rows in two logs has the same ``session_id`` in both.
+        catalogue: The items of all logs.
+        path: The folder of the log, or of the folders of the logs.
+        metadata: Of each log; ``name`` is followed by that of the part.
+    """
+    number = np.empty(len(starts), dtype=np.int64)  # (S,)
+    number[np.argsort(starts, kind="stable")] = np.arange(len(starts))
+    folders = form.folders(path)
+    with ExitStack() as stack:
+        for place, folder in enumerate(folders):
+            named = dict(metadata)
+            if form.parts:
+                named["name"] += f"-{form.parts[place]}"
+            writer = stack.enter_context(LogWriter(folder, catalogue, named))
+            rows = 0
+            for columns in _rows(store, form, place, number):
+                writer.append(columns)
+                rows += len(columns["step"])
+            if not rows:  # now, or the other logs would have appeared
+                raise LogError("nothing is left for this log; check that the files are whole", folder)
+    return [InteractionLog.open(folder) for folder in folders]
+
+
+def reading_report(log: InteractionLog) -> str:
+    """What a reader of impressions read and dropped on the way to a log, in lines."""
+    reading: dict[str, Any] = dict(log.metadata["reading"])
+    published = reading.pop("published_rows", None)
+    stated = "" if published is None else f" (the publisher states {published:,})"
+    first = f"read {reading.pop('rows'):,} rows{stated}"
+    width = max(map(len, reading))
+    lines = [f"  {name.replace('_', ' '):{width}}  {count:,}" for name, count in reading.items()]
+    return "\n".join([first, *lines, *log.metadata.get("warnings", [])])
+
+
+def _rows(store: EventStore, form: LogForm, part: int, number: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    for block in store.blocks(f"SELECT * FROM log_rows WHERE part = {part} ORDER BY start, session, step"):
+        columns = {name: block[name] for name in ("step", "item_index", "response", *form.extras)}
+        columns |= {"session_id": number[block["session"]], "user_id": block["user"]}
+        if form.is_timed:
+            columns["timestamp"] = block["moment"] / 1000
+        yield columns

@@ -10,25 +10,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsim_hrl.data import files
 from recsim_hrl.data.archives import DOWNLOAD
 from recsim_hrl.data.blocks import Block, run_starts, whole_runs
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.sources.event_store import EventStore, event_store
-from recsim_hrl.data.sources.log_rows import cut_into_sessions, write_sessions
+from recsim_hrl.data.sources.event_store import EventStore, StoreConfig, event_store
+from recsim_hrl.data.sources.log_rows import LogForm, fill_sessions, write_logs
 from recsim_hrl.data.sources.movielens_files import Movies, check_counts, rating_blocks, read_movies
 from recsim_hrl.data.sources.movielens_forms import Found, find_movielens
 from recsim_hrl.data.sources.movielens_items import SCALARS, movie_vectors, rarest_genre
-from recsim_hrl.data.sources.sessions import visits
+from recsim_hrl.data.sources.sessions import cut_into_sessions, visits_of
 from recsim_hrl.data.splits import boundary_of
 from recsim_hrl.types import CLICK, ORDER, SKIP, Catalogue
 
 _MILLISECONDS_A_YEAR = 365 * 86_400_000
+_FORM = LogForm()
 
 
 @dataclass(frozen=True)
-class MovielensConfig:
+class MovielensConfig(StoreConfig):
     """How ratings become sessions, responses and embeddings."""
 
     gap_seconds: int = 1800
@@ -43,11 +43,10 @@ class MovielensConfig:
     """Share of the sessions, earliest first, whose ratings the embeddings may use."""
     embedding_dim: int = 50
     """Width of the item embedding: the genres, two scalars, and the rest factors."""
-    memory_mb: int = 512
-    """MiB that sorting may take; what does not fit waits on disk, beside the log."""
 
     def __post_init__(self) -> None:
-        for name, low in (("gap_seconds", 0), ("session_length", 1), ("embedding_dim", 1), ("memory_mb", 64)):
+        super().__post_init__()
+        for name, low in (("gap_seconds", 0), ("session_length", 1), ("embedding_dim", 1)):
             if getattr(self, name) < low:
                 raise ValueError(f"movielens {name}: got {getattr(self, name)}, allowed {low} or more; raise it")
         if not 0.5 <= self.click_stars <= self.order_stars <= 5.0:
@@ -80,7 +79,7 @@ def read_movielens(source: str | Path, path: str | Path, config: MovielensConfig
             file, row and fix.
     """
     config, source, path = config or MovielensConfig(), Path(source), Path(path)
-    files.check_replaceable(path)  # now, and not after the work
+    _FORM.check(path)
     found = find_movielens(source)
     movies = read_movies(found)
     genres = len(movies.genre_names)
@@ -92,7 +91,8 @@ def read_movielens(source: str | Path, path: str | Path, config: MovielensConfig
     with event_store(path, config.memory_mb) as store:
         ratings = _load(found, movies, store)
         data_set = found.form.data_set(ratings)
-        starts = cut_into_sessions(store, _visits(found, movies, store, config), config.session_length, "stars DOUBLE")
+        sessions = cut_into_sessions(_visits(found, movies, store, config), config.session_length)
+        starts = fill_sessions(store, _FORM, sessions, "stars DOUBLE")
         boundary = int(boundary_of(starts, config.training_fraction))
 
         def training() -> Iterator[Block]:
@@ -108,11 +108,11 @@ def read_movielens(source: str | Path, path: str | Path, config: MovielensConfig
             "reader": asdict(config),
             "reading": {"ratings": ratings, "published": {one.title: one.ratings for one in found.form.data_sets}},
             "boundary": boundary // 1000,
-            "training_sessions": int(np.searchsorted(starts, boundary)),
+            "training_sessions": int((starts < boundary).sum()),
             "categories": list(movies.genre_names),
         }
-        write_sessions(store, catalogue, path, metadata)
-    return InteractionLog.open(path)
+        (log,) = write_logs(store, _FORM, starts, catalogue, path, metadata)
+        return log
 
 
 def ratings_report(log: InteractionLog) -> str:
@@ -169,10 +169,11 @@ def _visits(found: Found, movies: Movies, store: EventStore, config: MovielensCo
         again.append(_rated_again(block, len(movies.item_ids)))
         stars = block["half_stars"] / 2
         yield {
-            "visit": visits(block["user"], block["milliseconds"], config.gap_seconds * 1000),
+            "visit": visits_of(block["user"], block["milliseconds"], config.gap_seconds * 1000),
             "user": block["user"],
             "item_index": block["item_index"],
-            "milliseconds": block["milliseconds"],
+            "moment": block["milliseconds"],
+            "part": np.zeros(len(stars), dtype=np.int8),
             "response": np.where(stars < config.click_stars, SKIP, np.where(stars < config.order_stars, CLICK, ORDER)),
             "stars": stars,
         }

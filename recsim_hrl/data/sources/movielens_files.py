@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from recsim_hrl.data.archives import DOWNLOAD
+from recsim_hrl.data.archives import DOWNLOAD, READ_ERRORS
 from recsim_hrl.data.blocks import Block
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.sources.event_files import READ_ERRORS, Place, read_table
+from recsim_hrl.data.sources.event_files import Place, read_table
 from recsim_hrl.data.sources.movielens_forms import NO_GENRES, Form, Found
 from recsim_hrl.data.textfile import fields_of
 

@@ -1,6 +1,5 @@
 """The forms in which MovieLens is published, and which of them lies in a folder, an archive or a wheel."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pyarrow.compute as pc
 from recsim_hrl.data.archives import members_of
 from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sources.event_fields import Field, pointed, whole
-from recsim_hrl.data.sources.event_files import Place, TextTable, find_files
+from recsim_hrl.data.sources.event_files import Place, TextTable, find_files, find_some
 
 NO_GENRES = "(no genres listed)"
 
@@ -26,8 +25,6 @@ GENRES_20M = (*("Children" if name == "Children's" else name for name in _GENRES
 
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 _CSV_RATINGS = ("userId", "movieId", "rating", "timestamp")
-_SUBFOLDERS = (".", "*", "dataset_example/*", "recbole/dataset_example/*")
-"""Where in a folder the files may lie; the last ones are those of RecBole's wheel, extracted."""
 
 
 @dataclass(frozen=True)
@@ -177,46 +174,28 @@ def find_movielens(source: Path) -> Found:
     """Find out which form of MovieLens lies in a source, and where.
 
     Args:
-        source: A folder with the files of one form, or the parent of one; a zip archive or RecBole's wheel; or the
-            file of the ratings, with the others beside it.
+        source: A folder with the files of one form in it or below it; an archive or RecBole's wheel; or the file of
+            the ratings, with the others beside it.
 
     Raises:
         LogError: nothing, or more than one, is there, or a file is missing; the message says what was found.
     """
-    if not source.exists():
-        raise LogError("no such file or folder; check the path, or download MovieLens there", source)
-    found = list(_ratings_in(source))
+    forms = {form.ratings.file: form for form in FORMS}
+    found = find_some(source, [source.name] if source.name in forms and source.is_file() else list(forms), "MovieLens")
     if not found:
         held = sorted(path.name for path in source.iterdir()) if source.is_dir() else sorted(members_of(source))
         raise LogError(
-            f"not MovieLens: got {held[:10]}, required the ratings as one of "
-            f"{[form.ratings.file for form in FORMS]}; pass the publisher's archive or folder, or RecBole's",
+            f"not MovieLens: got {held[:10]}, required the ratings as one of {list(forms)}; pass the publisher's "
+            "archive or folder, or RecBole's",
             source,
         )
     if len(found) > 1:
         raise LogError(
-            f"got {[name for name, _, _ in found][:10]}, allowed one of them; pass the file itself, or extract the "
-            "archive and pass one folder",
+            f"got {[place.label for place in found.values()]}, allowed one of them; pass the file itself, or extract "
+            "the archive and pass one folder",
             source,
         )
-    _, place, form = found[0]
-    return Found(form, find_files(place, form.files, form.label, form.optional))
-
-
-def _ratings_in(source: Path) -> Iterator[tuple[str, Path, Form]]:
-    """Each file of ratings in a source: its name there, what holds all files of its form, and the form."""
-    forms = {form.ratings.file: form for form in FORMS}
-    if source.is_file() and source.name in forms:
-        yield source.name, source, forms[source.name]
-    elif source.is_dir():
-        for pattern in _SUBFOLDERS:
-            folders = sorted(path for path in source.glob(pattern) if path.is_dir()) if pattern != "." else [source]
-            held = [(folder / name, folder, form) for folder in folders for name, form in forms.items()]
-            held = [one for one in held if one[0].is_file()]
-            if held:
-                yield from ((str(file.relative_to(source)), file, form) for file, _, form in held)
-                return
-    else:
-        for member in members_of(source, "zip archive or wheel"):
-            if member.split("/")[-1] in forms:
-                yield member, source, forms[member.split("/")[-1]]
+    ((name, place),) = found.items()
+    form = forms[name]
+    beside = source if place.member else place.path.parent
+    return Found(form, find_files(beside, form.files, form.label, optional=form.optional))

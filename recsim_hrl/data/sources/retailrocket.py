@@ -15,7 +15,8 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sources.event_fields import optional_whole, text, whole, word
 from recsim_hrl.data.sources.event_files import Place, TextTable, converted, find_files, read_table
-from recsim_hrl.data.sources.event_log import NO_LABEL, EventConfig, EventData, write_event_log
+from recsim_hrl.data.sources.event_log import EventConfig, EventData, write_event_log
+from recsim_hrl.data.sources.visit_log import NO_LABEL
 from recsim_hrl.types import CLICK, ORDER, SKIP
 
 _RESPONSES = {"view": SKIP, "addtocart": CLICK, "transaction": ORDER}

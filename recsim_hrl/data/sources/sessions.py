@@ -1,5 +1,7 @@
 """Events in order of time become visits, visits become impressions and sessions; functions of arrays alone."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from recsim_hrl.data.blocks import Block, run_starts
@@ -7,11 +9,8 @@ from recsim_hrl.data.checks import session_spans
 from recsim_hrl.types import CLICK, SKIP
 
 
-def visits(user: np.ndarray, milliseconds: np.ndarray, gap_milliseconds: int) -> np.ndarray:
-    """(n,) number of the visit, from 0, of each event of ``user`` (n,) at ``milliseconds`` (n,), in order of both.
-
-    A silence that is longer than ``gap_milliseconds`` ends a visit.
-    """
+def visits_of(user: np.ndarray, milliseconds: np.ndarray, gap_milliseconds: int) -> np.ndarray:
+    """(n,) numbers of visits from 0, of rows (n,) in order of user and time; a longer silence than the gap ends one."""
     begins = run_starts(user)  # (n,)
     begins[1:] |= np.diff(milliseconds) > gap_milliseconds
     return np.cumsum(begins) - 1
@@ -31,7 +30,7 @@ def collapse(events: Block, gap_milliseconds: int, return_is_click: bool) -> Blo
         ``response``, and ``begins_with_response`` (bool), where no view came before the response.
     """
     user, item, response = events["user"], events["item"], events["response"]
-    visit = visits(user, events["milliseconds"], gap_milliseconds)  # (n,)
+    visit = visits_of(user, events["milliseconds"], gap_milliseconds)  # (n,)
     turns = run_starts(visit, item)  # (n,) another item than just before
     order = np.lexsort((item, visit))  # which keeps the order in time of equals
     firsts = np.flatnonzero(run_starts(visit[order], item[order]))  # (impressions,) places in ``order``
@@ -70,3 +69,23 @@ def cut_visits(visit: np.ndarray, session_length: int) -> tuple[np.ndarray, np.n
     session = piece + np.repeat(np.cumsum(pieces) - pieces, lengths)
     starts, sizes = session_spans(session)
     return session, np.arange(len(visit)) - np.repeat(starts, sizes)
+
+
+def cut_into_sessions(visits: Iterable[Block], session_length: int) -> Iterator[Block]:
+    """Cut visits as ``cut_visits`` does, block after block.
+
+    Args:
+        visits: Blocks of whole visits, with the columns ``visit`` and ``moment``.
+        session_length: The length that is aimed at.
+
+    Yields:
+        The same columns without ``visit``, and ``session`` from 0 through all blocks, ``step``, and ``start``, the
+        moment of the session's first impression.
+    """
+    sessions = 0
+    for block in visits:
+        session, step = cut_visits(block["visit"], session_length)
+        start = block["moment"][step == 0]  # (sessions of the block,)
+        kept = {name: values for name, values in block.items() if name != "visit"}
+        yield kept | {"session": session + sessions, "step": step, "start": start[session]}
+        sessions += len(start)

@@ -13,7 +13,8 @@ from recsim_hrl.data.blocks import Block
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.sources.event_fields import optional_whole, utc_time, whole
 from recsim_hrl.data.sources.event_files import Place, TextTable, find_files, read_table
-from recsim_hrl.data.sources.event_log import NO_LABEL, EventConfig, EventData, write_event_log
+from recsim_hrl.data.sources.event_log import EventConfig, EventData, write_event_log
+from recsim_hrl.data.sources.visit_log import NO_LABEL
 from recsim_hrl.types import ORDER, SKIP
 
 _CATEGORIES = (1, 12)

@@ -1,6 +1,8 @@
 """Files of event logs, found wherever they lie, and parsed exactly or refused with file, row and column."""
 
+import io
 import re
+import tarfile
 import zipfile
 from datetime import UTC, datetime
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sources import event_files
-from recsim_hrl.data.sources.event_fields import optional_whole, signed, utc_time, whole, word
+from recsim_hrl.data.sources.event_fields import optional_whole, signed, text, utc_time, whole, word
 from recsim_hrl.data.sources.event_files import Place, TextTable, find_files, read_table
 
 TABLE = TextTable("a.csv", (whole("id"), word("kind", ("view", "buy")), optional_whole("order")), is_headed=True)
@@ -129,9 +131,9 @@ def test_the_parser_takes_what_a_slow_one_takes(tmp_path_factory, cells):
 @settings(deadline=None)
 @given(st.integers(-(10**18), 10**18) | CELL)
 def test_signed_numbers(value):
-    text = str(value)
-    found = signed("time").convert(pa.array([text]))
-    assert found.to_pylist() == [int(text) if SIGNED.fullmatch(text) else None]
+    written = str(value)
+    found = signed("time").convert(pa.array([written]))
+    assert found.to_pylist() == [int(written) if SIGNED.fullmatch(written) else None]
 
 
 @settings(deadline=None)
@@ -139,8 +141,8 @@ def test_signed_numbers(value):
 def test_moments(moment):
     moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000, tzinfo=UTC)
     field = utc_time("time", "a moment", 0, 2**60)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
-    assert field.convert(pa.array([text])).to_pylist() == [round(moment.timestamp() * 1000)]
+    written = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+    assert field.convert(pa.array([written])).to_pylist() == [round(moment.timestamp() * 1000)]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,62 @@ def test_files_are_found_wherever_they_lie(tmp_path):
         for place in found.values():
             assert sum(len(columns["id"]) for _, columns in read_table(place, TABLE)) == 2
     assert found["a.csv"].label == f"{archive}/data/a.csv"
+    assert list(find_files(archive, ("a.csv",), "Some Shop", optional=("b.csv", "c.csv"))) == ["a.csv", "b.csv"]
+
+
+def tarred(path, files, mode="w:gz"):
+    with tarfile.open(path, mode) as file:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_files_lie_below_the_folder_or_in_tar_archives(tmp_path):
+    members = {"all/x/a.csv": GOOD, "all/y/a.csv": GOOD, "all/b.csv": GOOD, "all/b.csv.md5": b"x"}
+    folder = tmp_path / "folder"
+    for name, content in members.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    (packed / "y").mkdir()
+    (packed / "y" / "a.csv").write_bytes(GOOD)
+    tarred(packed / "rest.tar", {"all/b.csv": GOOD}, "w")
+    names = ("y/a.csv", "b.csv")
+    for source in (folder, tarred(tmp_path / "all.tar.gz", members), packed, packed / "rest.tar"):
+        found = find_files(source, names, "Some Shop", archives=("rest.tar",))
+        assert [rows_of_place(found[name]) for name in names] == [2, 2]
+    assert found["b.csv"].label == f"{packed}/rest.tar/all/b.csv"
+    with pytest.raises(LogError, match=r"got a.csv as \['all/x/a.csv', 'all/y/a.csv'\], allowed once"):
+        find_files(folder, ("a.csv",), "Some Shop")
+    (folder / "a.csv").write_bytes(GOOD)  # where it was looked for first
+    assert find_files(folder, ("a.csv",), "Some Shop")["a.csv"].path == folder / "a.csv"
+
+
+def rows_of_place(place):
+    return sum(len(columns["id"]) for _, columns in read_table(place, TABLE))
+
+
+def test_other_separators_and_quotes(tmp_path):
+    table = TextTable("a.csv", (whole("id"), text("words")), is_headed=True, separator="@")
+    assert parsed(tmp_path, b"id@words\n1@a,b\n", table) == [(1, "a,b")]
+    error = fails(tmp_path, b"id@words\n1,a\n", table)
+    assert error.row == 1 and "got 1 fields ('1,a'), allowed 2 (id, words) separated by '@'" in str(error)
+    assert "got the header 'id@word', allowed 'id@words'" in str(fails(tmp_path, b"id@word\n1@a\n", table))
+    quoted = TextTable("a.csv", (whole("id"), text("words")), is_headed=True, is_quoted=True)
+    assert parsed(tmp_path, b'id,words\n1,"a,b"\n2,c\n', quoted) == [(1, "a,b"), (2, "c")]
+    error = fails(tmp_path, b'id,words\n1,"a,b"\n2,"c,d",\xff\n', quoted)  # a separator in quotes breaks no row
+    assert error.row == 2 and "got 3 fields ('2,\"c,d\",\\\\xff'), allowed 2" in str(error)
+
+
+def test_separators_of_two_characters(tmp_path):
+    table = TextTable("a.csv", (whole("id"), text("words")), True, separator="::", headings=("Id", "Words"))
+    assert parsed(tmp_path, b"Id::Words\n1::a\n2::b\n", table) == [(1, "a"), (2, "b")]
+    error = fails(tmp_path, b"Id::Words\n1::a\n2:b:c\n", table)
+    assert (error.row, error.column) == (2, "words") and "got 1 fields ('2:b:c'), allowed 2" in str(error)
+    assert "got the header 'Id:x:Words', allowed 'Id::Words'" in str(fails(tmp_path, b"Id:x:Words\n1::a\n", table))
 
 
 def test_an_error_inside_an_archive_names_the_row(tmp_path):
@@ -190,7 +248,7 @@ def test_sources_that_do_not_hold_the_files(tmp_path):
     assert "not all of Some Shop: ['b.csv'] missing; got ['a.csv'], required ['a.csv', 'b.csv']" in message(tmp_path)
     assert "['b.csv'] missing" in message(tmp_path / "a.csv")
     (tmp_path / "data.7z").write_bytes(b"7z")
-    assert "got a .7z file, allowed .zip; extract it and pass the folder" in message(tmp_path / "data.7z")
+    assert "got a .7z file, allowed .zip and .tar.gz; extract it and pass the folder" in message(tmp_path / "data.7z")
     (tmp_path / "other.csv").write_bytes(GOOD)
     assert "not readable as a zip archive" in message(tmp_path / "other.csv")
     assert "allowed once" in message(zipped(tmp_path / "two.zip", {"x/a.csv": b"", "y/a.csv": b""}))

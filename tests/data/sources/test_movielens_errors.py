@@ -123,15 +123,15 @@ def test_wrong_sources(tmp_path):
     assert "not MovieLens: got ['combined_data_1.txt'], required the ratings as one of ['u.data', 'ratings.dat'" in str(
         fails(other, tmp_path)
     )
-    assert "not readable as a zip archive or wheel" in str(fails(other / "combined_data_1.txt", tmp_path))
+    assert "not readable as a zip archive" in str(fails(other / "combined_data_1.txt", tmp_path))
     wrong = archive(tmp_path / "ml-10m.zip", {"README.html": b""}, "ml-10m/")
     assert "not MovieLens: got ['ml-10m/README.html']" in str(fails(wrong, tmp_path))
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as file:
         file.writestr("a/u.data", "")
         file.writestr("b/u.data", "")
-    assert "got ['a/u.data', 'b/u.data'], allowed one of them" in str(fails(tmp_path / "two.zip", tmp_path))
+    assert "got u.data as ['a/u.data', 'b/u.data'], allowed once" in str(fails(tmp_path / "two.zip", tmp_path))
     both = folder(tmp_path / "both", publisher_files() | recbole_files())
-    assert "got ['u.data', 'ml-100k.inter'], allowed one of them; pass the file" in str(fails(both, tmp_path))
+    assert f"got ['{both}/u.data', '{both}/ml-100k.inter'], allowed one of them; pass" in str(fails(both, tmp_path))
     assert read_movielens(both / "u.data", tmp_path / "log-of-one").rows == 5
 
 
@@ -143,7 +143,7 @@ def test_damaged_archives(tmp_path):
         assert "truncated, damaged or of another kind" in str(fails(cut, tmp_path))
     newer = good.replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\xff", 1)
     cut.write_bytes(newer)  # asks for a version of the format that does not exist
-    assert "not readable as a zip archive or wheel (zip file version 25.5)" in str(fails(cut, tmp_path))
+    assert "not readable as a zip archive (zip file version 25.5)" in str(fails(cut, tmp_path))
     flipped = bytearray(good)
     flipped[45] ^= 0xFF  # inside the compressed u.data
     cut.write_bytes(bytes(flipped))

@@ -299,11 +299,11 @@ def test_a_folder_that_is_no_log_is_refused_before_the_work(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gap_seconds": -1}, "event log gap_seconds: got -1, allowed 0 or more; raise it"),
-        ({"embedding_dim": 1}, "event log embedding_dim: got 1, allowed 2 or more"),
-        ({"max_items": 0}, "event log max_items: got 0, allowed 1 or more"),
-        ({"memory_mb": 10}, "event log memory_mb: got 10, allowed 64 or more"),
-        ({"training_fraction": 1.0}, "event log training_fraction: got 1.0, allowed above 0 and below 1"),
+        ({"gap_seconds": -1}, "reader gap_seconds: got -1, allowed 0 or more; raise it"),
+        ({"embedding_dim": 1}, "reader embedding_dim: got 1, allowed 2 or more"),
+        ({"max_items": 0}, "reader max_items: got 0, allowed 1 or more"),
+        ({"memory_mb": 10}, "reader memory_mb: got 10, allowed 64 or more"),
+        ({"training_fraction": 1.0}, "reader training_fraction: got 1.0, allowed above 0 and below 1"),
         ({"category_depth": -1}, "retailrocket category_depth: got -1, allowed 0 or more"),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_hrl.data.blocks import whole_runs
-from recsim_hrl.data.sources.sessions import collapse, cut_visits
+from recsim_hrl.data.sources.sessions import collapse, cut_into_sessions, cut_visits
 from recsim_hrl.types import CLICK, ORDER, SKIP
 
 
@@ -106,3 +106,18 @@ def test_long_visits_become_equal_sessions(lengths, session_length, expected):
     session, step = cut_visits(np.repeat(np.arange(len(lengths)) + 5, lengths), session_length)
     assert np.bincount(session).tolist() == expected
     assert step.tolist() == [place for length in expected for place in range(length)]
+
+
+def test_sessions_are_numbered_through_all_blocks():
+    blocks = [
+        {"visit": np.array([4, 4, 4, 4, 5]), "moment": np.array([10, 11, 12, 13, 9])},
+        {"visit": np.array([6]), "moment": np.array([7])},
+    ]
+    first, second = cut_into_sessions(blocks, 2)
+    assert sorted(first) == ["moment", "session", "start", "step"]
+    assert [first[name].tolist() for name in ("session", "step", "start")] == [
+        [0, 0, 1, 1, 2],
+        [0, 1, 0, 1, 0],
+        [10, 10, 12, 12, 9],
+    ]
+    assert [second[name].tolist() for name in ("session", "step", "start")] == [[3], [0], [7]]

@@ -142,7 +142,7 @@ def test_damaged_files(tmp_path, case):
 
 def test_the_publishers_archive_has_to_be_extracted(tmp_path):
     (tmp_path / "yoochoose-data.7z").write_bytes(b"7z\xbc\xaf\x27\x1c")
-    assert "got a .7z file, allowed .zip; extract it and pass the folder" in str(
+    assert "got a .7z file, allowed .zip and .tar.gz; extract it and pass the folder" in str(
         fails(tmp_path / "yoochoose-data.7z", tmp_path)
     )
 
