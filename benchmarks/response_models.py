@@ -31,8 +31,6 @@ from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.alternatives.attention import AttentionModel
 from recsim_hrl.simulator.alternatives.factorisation import FactorisationMachine
 from recsim_hrl.simulator.alternatives.window import WindowMarket
-from recsim_hrl.simulator.evaluate import world_of
-from recsim_hrl.simulator.fidelity import POLICIES, Fidelity, FidelityConfig, PolicyValue, policy_value
 from recsim_hrl.simulator.fit import (
     FitConfig,
     fit_response_model,
@@ -41,11 +39,13 @@ from recsim_hrl.simulator.fit import (
     simulator_of,
 )
 from recsim_hrl.simulator.market import Market, SimulatorMarket
-from recsim_hrl.simulator.metrics import log_loss
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.session_model import SessionModel
 from recsim_hrl.simulator.store import Simulator
-from recsim_hrl.simulator.validity import measure, predict_log
+from recsim_hrl.simulator.validity.evaluate import world_of
+from recsim_hrl.simulator.validity.fidelity import POLICIES, Fidelity, FidelityConfig, PolicyValue, policy_value
+from recsim_hrl.simulator.validity.measures import measure, predict_log
+from recsim_hrl.simulator.validity.metrics import log_loss
 
 FORMS: dict[str, Callable[[int, FitConfig], SessionModel]] = {
     "recurrent": recurrent_model,

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import response_models
 from benchmarks.response_models import FIDELITY, Judged, ResponseModelsConfig, compare, write_comparison
-from recsim_hrl.simulator.fidelity import Fidelity, PolicyValue
 from recsim_hrl.simulator.fit import FitConfig, load_sequences
+from recsim_hrl.simulator.validity.fidelity import Fidelity, PolicyValue
 
 
 def value(policy: str, world: float, simulator: float) -> PolicyValue:
