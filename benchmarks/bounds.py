@@ -21,7 +21,6 @@ from benchmarks.bounds_table import COLUMNS
 from benchmarks.jobs import Job, Workers, job_key, keep_jobs, parts_folder
 from benchmarks.records import package_versions, simulator_fingerprint
 from recsim_hrl.data.world import World
-from recsim_hrl.simulator.evaluate import world_of
 from recsim_hrl.simulator.market import Market, Policy, SimulatorMarket, Values, WorldMarket, run_policy
 from recsim_hrl.simulator.planner import tune_planner
 from recsim_hrl.simulator.policies import (
@@ -32,6 +31,7 @@ from recsim_hrl.simulator.policies import (
     reward_value,
 )
 from recsim_hrl.simulator.store import Simulator, load_simulator
+from recsim_hrl.simulator.validity.evaluate import world_of
 
 TASKS = (("short", 50), ("long", 200))
 BOUNDS = ("random", "random_goal", "click_greedy", "reward_greedy", "planner")

@@ -32,10 +32,10 @@ from benchmarks.tasks import MOVIELENS, Preset, make_preset
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.sources.movielens import read_movielens
 from recsim_hrl.data.splits import SPLITS, split_by_time
-from recsim_hrl.simulator.evaluate import evaluate_simulator
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator
 from recsim_hrl.simulator.store import load_simulator
-from recsim_hrl.simulator.validity_report import write_validity
+from recsim_hrl.simulator.validity.evaluate import evaluate_simulator
+from recsim_hrl.simulator.validity.report import write_validity
 
 FIT = FitConfig(passes=40, patience=8, learning_rate=2e-3, batch=2000, held_out=0.1, kinds=12, hidden=48)
 """Of both simulators; chosen by the held-out loss within the train half (docs/datasets/movielens.md)."""

@@ -205,7 +205,7 @@ def training_log(task: Task, folder: Path) -> Path:
                 "generated; put the log that the train simulator was fitted on there, or its halves train and test"
             )
         return path / "train" if (path / "train").is_dir() else path
-    return _default_log(folder / f"default-{task.log_impressions}", task.log_impressions, LOG_SEED)
+    return default_log(folder / f"default-{task.log_impressions}", task.log_impressions, LOG_SEED)
 
 
 def held_out_log(task: Task, folder: Path) -> Path:
@@ -231,7 +231,7 @@ def held_out_log(task: Task, folder: Path) -> Path:
             )
         return path
     impressions = max(1, task.log_impressions // HELD_OUT_SHARE)
-    return _default_log(folder / f"default-held-out-{impressions}", impressions, HELD_OUT_SEED)
+    return default_log(folder / f"default-held-out-{impressions}", impressions, HELD_OUT_SEED)
 
 
 def _market_log(task: Task, folder: Path) -> Path:
@@ -239,8 +239,8 @@ def _market_log(task: Task, folder: Path) -> Path:
     return folder / Path(task.simulator).name
 
 
-def _default_log(path: Path, impressions: int, seed: int) -> Path:
-    """A log of the default market at ``path``, written if it is not there."""
+def default_log(path: Path, impressions: int, seed: int) -> Path:
+    """A log of the default market at ``path``, of about so many ``impressions``; written if it is not there."""
     if not path.exists():
         # Imported here: most runs need no log, and a worker should not pay for the world.
         from recsim_hrl.data.world import World

@@ -18,11 +18,11 @@ from benchmarks.floors import count, stages
 from benchmarks.throughput import machine
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.core import SessionConfig, SessionCore
-from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
-from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, fit_simulator
 from recsim_hrl.simulator.folder import load_data
 from recsim_hrl.simulator.store import load_simulator
+from recsim_hrl.simulator.validity.evaluate import EvaluationConfig, evaluate_simulator
+from recsim_hrl.simulator.validity.fidelity import FidelityConfig
 
 JUDGED = ("width", "gap_closed", "error_short", "error_long", "worst", "met", "targets")
 COLUMNS = (*JUDGED, "operations", "ns_per_user_step", "ns_low", "ns_high")

@@ -24,10 +24,10 @@ from benchmarks.records import package_versions, simulator_fingerprint
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.world import World
 from recsim_hrl.simulator.coverage import Coverage
-from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
-from recsim_hrl.simulator.fidelity import Fidelity, FidelityConfig, PolicyValue, comparisons, policy_value
 from recsim_hrl.simulator.store import Simulator, load_simulator
-from recsim_hrl.simulator.validity_report import write_validity
+from recsim_hrl.simulator.validity.evaluate import EvaluationConfig, evaluate_simulator
+from recsim_hrl.simulator.validity.fidelity import Fidelity, FidelityConfig, PolicyValue, comparisons, policy_value
+from recsim_hrl.simulator.validity.report import write_validity
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def compare_in_jobs(
     parts: Path,
     where: Workers,
 ) -> Fidelity:
-    """What :func:`recsim_hrl.simulator.fidelity.compare_values` finds, kept value by value in the folder ``parts``."""
+    """What ``compare_values`` finds, kept value by value in the folder ``parts``."""
     # The planner's search takes several times as long as all else that is done for a value.
     jobs = [
         Job(f"{policy} at {length} items", f"{policy}-{length}.json", (policy, length), _cost(policy, length))

@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from recsim_hrl.simulator.evaluate import Target
 from recsim_hrl.simulator.store import Simulator
-from recsim_hrl.simulator.validity_report import VALIDITY_JSON
+from recsim_hrl.simulator.validity.evaluate import Target
+from recsim_hrl.simulator.validity.report import VALIDITY_JSON
 
 
 def about_simulator(simulator: Simulator, folder: Path) -> dict[str, Any]:

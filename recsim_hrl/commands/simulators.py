@@ -13,14 +13,14 @@ from tyro.conf import OmitArgPrefixes, Positional
 from recsim_hrl.commands.about import about_simulator, lines_about
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.splits import SPLITS, split_by_time
-from recsim_hrl.simulator.disagreement import PlayConfig
-from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
-from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator
 from recsim_hrl.simulator.folder import simulator_folder
 from recsim_hrl.simulator.store import load_simulator
 from recsim_hrl.simulator.support import ENOUGH, SUPPORT_FILE
-from recsim_hrl.simulator.validity_report import write_validity
+from recsim_hrl.simulator.validity.disagreement import PlayConfig
+from recsim_hrl.simulator.validity.evaluate import EvaluationConfig, evaluate_simulator
+from recsim_hrl.simulator.validity.fidelity import FidelityConfig
+from recsim_hrl.simulator.validity.report import write_validity
 
 Split = Literal["train", "test"]
 

@@ -288,22 +288,34 @@ def fit_simulator(
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.name}.fit")
     model, history = fit_response_model(sequences, catalogue, config, checkpoint, report, processes)
-    generator = np.random.default_rng((config.seed, 1))
-    pool = np.sort(generator.permutation(len(sequences))[: config.pool])
-    # A generator of its own: simulators fitted with one seed on halves of a log offer the same candidates, whatever
-    # the number of sessions, so that an action means the same item in `train` and in `test`.
-    order = torch.from_numpy(np.random.default_rng((config.seed, 2)).permutation(len(catalogue)))
     provenance = {
         "log": {"name": log.name, "metadata": log.metadata, "impressions": len(sequences.items)},
         "data_sha256": fit_key(sequences, catalogue.embeddings, config),
         "fit": dataclasses.asdict(config),
         "history": history,
     }
-    counts = torch.from_numpy(item_counts(sequences, len(catalogue)))
-    simulator = Simulator(name or path.name, catalogue, model, sequences.visits(pool), order, counts, provenance)
+    simulator = simulator_of(name or path.name, model, sequences, catalogue, config, provenance)
     simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
     save_simulator(simulator, path)
     return simulator
+
+
+def simulator_of(
+    name: str,
+    model: SessionModel,
+    sequences: Sequences,
+    catalogue: Catalogue,
+    config: FitConfig,
+    provenance: dict | None = None,
+) -> Simulator:
+    """A ``model`` that was fitted to ``sequences``, with its catalogue and users: what is saved, or judged."""
+    generator = np.random.default_rng((config.seed, 1))
+    pool = np.sort(generator.permutation(len(sequences))[: config.pool])
+    # A generator of its own: simulators fitted with one seed on halves of a log offer the same candidates, whatever
+    # the number of sessions, so that an action means the same item in `train` and in `test`.
+    order = torch.from_numpy(np.random.default_rng((config.seed, 2)).permutation(len(catalogue)))
+    counts = torch.from_numpy(item_counts(sequences, len(catalogue)))
+    return Simulator(name, catalogue, model, sequences.visits(pool), order, counts, provenance or {})
 
 
 def add_support(folder: str | Path, log: InteractionLog) -> Simulator:

@@ -26,6 +26,7 @@ from recsim_hrl.simulator.folder import (
     load_data,
 )
 from recsim_hrl.simulator.response import ResponseModel
+from recsim_hrl.simulator.session_model import SessionModel
 from recsim_hrl.simulator.support import SUPPORT_FILE, Support, support_bytes
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
@@ -37,7 +38,8 @@ class Simulator:
 
     name: str
     catalogue: Catalogue
-    model: ResponseModel
+    model: SessionModel
+    """A :class:`ResponseModel`, but where one of another form is judged: it has no ``data`` and cannot be saved."""
     visits: Visits
     recall_order: Tensor  # (I,) a fixed permutation: `candidates=C` means its first C items
     item_counts: Tensor  # (I, R) how often the log holds each response to each item

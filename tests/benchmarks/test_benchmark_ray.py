@@ -25,8 +25,8 @@ from benchmarks.tasks import Entry, Run, Task
 from benchmarks.training import execute
 from benchmarks.validity import compare_in_jobs
 from recsim_hrl.data.world import World, WorldConfig
-from recsim_hrl.simulator.fidelity import FidelityConfig, compare_values
 from recsim_hrl.simulator.store import random_simulator, save_simulator
+from recsim_hrl.simulator.validity.fidelity import FidelityConfig, compare_values
 from tests.benchmarks import fake_execute as fake
 from tests.benchmarks.waiting import is_running, wait_for
 

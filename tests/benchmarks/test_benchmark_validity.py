@@ -10,9 +10,9 @@ from benchmarks.validity import ValidityConfig, run
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.data.world_log import write_log
-from recsim_hrl.simulator.evaluate import EvaluationConfig, evaluate_simulator
-from recsim_hrl.simulator.fidelity import FidelityConfig
 from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator
+from recsim_hrl.simulator.validity.evaluate import EvaluationConfig, evaluate_simulator
+from recsim_hrl.simulator.validity.fidelity import FidelityConfig
 
 POLICIES = FidelityConfig(lengths=(3, 4), impressions=24, candidates=12, workers=2)
 

@@ -9,8 +9,8 @@ from benchmarks.floors import count
 from benchmarks.tradeoff import TradeoffConfig
 from recsim_hrl.data.world import World, WorldConfig
 from recsim_hrl.data.world_log import write_log
-from recsim_hrl.simulator.evaluate import EvaluationConfig
-from recsim_hrl.simulator.fidelity import FidelityConfig
+from recsim_hrl.simulator.validity.evaluate import EvaluationConfig
+from recsim_hrl.simulator.validity.fidelity import FidelityConfig
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator, load
 from recsim_hrl.simulator.folder import SimulatorError, load_data
 from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator, save_support
 from recsim_hrl.simulator.support import CELLS, SUPPORT_FILE, Support
-from tests.simulator.test_evaluate import SMALL_WORLD
+from tests.simulator.validity.test_evaluate import SMALL_WORLD
 
 SUPPORT = Support(
     goodness=np.linspace(-1, 1, 40, dtype=np.float32),
