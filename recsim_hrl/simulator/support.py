@@ -95,14 +95,13 @@ def read_support(path: Path, tensors_sha256: str, items: int) -> Support:
             support = Support(*(file.get_tensor(name) for name in ("goodness", "edges", "counts")))
     except (OSError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {fix}") from error
-    if about.get("format_version") != _FORMAT_VERSION:
-        got = about.get("format_version")
+    about = about if isinstance(about, dict) else {}
+    if (got := about.get("format_version")) != _FORMAT_VERSION:
         raise ValueError(f"{path}: format_version: got {got!r}, allowed {_FORMAT_VERSION}; {fix}")
     if about.get("tensors_sha256") != tensors_sha256:
         raise ValueError(f"{path}: belongs to another simulator; {fix}")
-    if about.get("sha256") != _checksum(support) or (problem := support.problem(items)):
-        what = "checksum" if about.get("sha256") != _checksum(support) else problem
-        raise ValueError(f"{path}: was changed or does not fit the simulator ({what}); {fix}")
+    if problem := "checksum" if about.get("sha256") != _checksum(support) else support.problem(items):
+        raise ValueError(f"{path}: was changed or does not fit the simulator ({problem}); {fix}")
     return support
 
 
