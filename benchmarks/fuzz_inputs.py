@@ -3,6 +3,7 @@
 An input is a function of the reader, the level, the seed and its number, so that each can be made again.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ from safetensors.numpy import save as dump_arrays
 from recsim_hrl.data.log import InteractionLog, LogWriter
 from recsim_hrl.simulator.folder import ABOUT_FILE, ARRAYS_FILE, load_data
 from recsim_hrl.simulator.store import random_simulator, save_simulator
+from recsim_hrl.simulator.support import CELLS, SUPPORT_FILE, Support, support_bytes
 
 Files = dict[str, bytes]
 """Content by path inside the folder."""
@@ -101,7 +103,9 @@ def valid_files(reader: str) -> Files:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "input"
         if reader == "simulator":
-            save_simulator(random_simulator(items=12, embedding_dim=3, users=4, categories=3), folder)
+            simulator = random_simulator(items=12, embedding_dim=3, users=4, categories=3)
+            support = Support(np.arange(12, dtype=np.float32), np.arange(5.0), np.full(CELLS, 300))
+            save_simulator(dataclasses.replace(simulator, support=support), folder)
         else:
             _write_log(folder, reader)
         return {
@@ -337,10 +341,15 @@ def _with_odd_value(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
 
 
 def _with_checksum(files: Files) -> Files:
-    """The checksum of the arrays as they are, where the JSON can still state one."""
+    """The checksums of the arrays as they are, where the JSON and the support can still state one."""
     try:
         about = json.loads(files[ABOUT_FILE])
         about["tensors_sha256"] = hashlib.sha256(files[ARRAYS_FILE]).hexdigest()
     except (ValueError, KeyError, TypeError, RecursionError):
         return files
-    return files | {ABOUT_FILE: json.dumps(about).encode()}
+    files = files | {ABOUT_FILE: json.dumps(about).encode()}
+    try:
+        support = support_bytes(Support(**load_arrays(files[SUPPORT_FILE])), about["tensors_sha256"])
+    except Exception:  # damaged, or of other arrays; safetensors raises several kinds
+        return files
+    return files | {SUPPORT_FILE: support}
