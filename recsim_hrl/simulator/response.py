@@ -111,17 +111,7 @@ class ResponseModel(SessionModel):
         return LearningCodes(kinds, values, self.to_features(embeddings))
 
     def session_logits(self, embeddings: Tensor, responses: Tensor, present: Tensor, border: int) -> Tensor:
-        """Logits of every impression of whole sessions, each given those before it.
-
-        Args:
-            embeddings: (B, L, D) items of the previous visit (the first ``border`` places), then of the session.
-            responses: (B, L) what the user did.
-            present: (B, L) float, 0 where there is no impression.
-            border: Places that belong to the previous visit, right-aligned; 1 or more.
-
-        Returns:
-            (B, L - border, R) logits of the session's impressions.
-        """
+        """See :meth:`SessionModel.session_logits`."""
         items = self.encode(embeddings)
         answers = nn.functional.one_hot(responses, R) * present.unsqueeze(-1)  # (B, L, R)
         marks = (answers.unsqueeze(-1) * items.values.unsqueeze(-2)).flatten(-2)  # (B, L, R (1 + V))
