@@ -163,6 +163,12 @@ def _part(arrays: dict[str, np.ndarray], name: str, kind: type) -> dict[str, np.
 def _check(folder: Path, data: SimulatorData) -> None:
     """Values that have the right shapes and are still impossible."""
     size, visits, embeddings = len(data.catalogue), data.visits, data.catalogue.embeddings
+    whole = {"recall_order": data.recall_order, "item_counts": data.item_counts}
+    whole |= {f"visits.{name}": value for name, value in vars(visits).items()}
+    whole |= {f"catalogue.{name}": getattr(data.catalogue, name) for name in ("item_ids", "categories")}
+    wrong = [name for name, value in whole.items() if not np.issubdtype(value.dtype, np.integer)]
+    if wrong:
+        raise SimulatorError(f"{folder}: {', '.join(wrong)} are no whole numbers; fit the simulator again")
     problems = {
         "embeddings": embeddings.shape != (size, data.weights.config.embedding_dim)
         or not np.isfinite(embeddings).all(),

@@ -180,6 +180,15 @@ def test_impossible_values(folder, name, value):
         load_simulator(folder)
 
 
+@pytest.mark.parametrize("kind", [torch.bool, torch.float32])
+@pytest.mark.parametrize("name", ["visits.items", "visits.responses", "recall_order", "item_counts"])
+def test_numbers_of_another_kind(folder, name, kind):
+    shape = load_file(folder / "tensors.safetensors")[name].shape
+    rewrite_tensors(folder, **{name: torch.zeros(shape, dtype=kind)})
+    with pytest.raises(SimulatorError, match=f"{name} are no whole numbers; fit the simulator again"):
+        load_simulator(folder)
+
+
 def test_nothing_is_unpickled(folder, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("unpickled")
