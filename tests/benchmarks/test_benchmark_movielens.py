@@ -160,7 +160,7 @@ def test_finished_stages_are_skipped_and_a_missing_one_is_done(done):
     run(PipelineConfig(source, layout.out, FIT_SMALL, benchmark=False))
     after = modified(layout)
     changed = {path for path, moment in after.items() if before.get(path) != moment}
-    assert changed == {str(layout.validity / name) for name in ("validity.json", "validity.md", "validity.png")}
+    assert changed == {str(layout.validity / f"validity.{kind}") for kind in ("html", "json", "md", "png")}
 
 
 def test_the_frozen_preset_is_what_the_default_folder_holds():
