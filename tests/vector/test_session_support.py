@@ -10,6 +10,7 @@ from recsim_hrl.simulator.coverage import Coverage
 from recsim_hrl.simulator.folder import SimulatorError
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.store import random_simulator
+from recsim_hrl.simulator.support import CELLS
 from recsim_hrl.types import Catalogue
 from recsim_hrl.vector.session import RecSessionVectorEnv
 from tests.vector.test_session_vector_env import make_sync, make_vec, same
@@ -48,6 +49,23 @@ def test_each_step_is_told_what_the_log_holds_of_its_sort():
         np.testing.assert_array_equal(enough, told >= 200)
         assert 0.1 < enough.mean() < 0.9 and len(np.unique(told)) > 20
         assert not enough[:, 10:20].any()  # the log, which draws items at random, holds no such run
+
+
+def test_a_click_counts_for_twenty_steps():
+    """Every cell has its own number for a count, so the cell itself is told; one click, and then none."""
+    simulator, coverage = covered()
+    numbered = dataclasses.replace(simulator.support, counts=np.arange(CELLS))
+    env = RecSessionVectorEnv(1, simulator=dataclasses.replace(simulator, support=numbered), **ARGUMENTS)
+    env.reset(seed=0)
+    items, told, report = [], [], env._batch.support
+    for step in range(24):
+        items.append(env.step(np.array([step]))[4]["item"].item())
+        report.answers[:] = np.arange(40) == 0
+        told += report.tell(env.core, env._batch.state, report.answers[:, step])["support"].tolist()
+    responses = np.arange(24) == 0
+    cells = coverage._cells(np.array(items), responses.astype(np.int8), np.arange(24))
+    assert told == cells.tolist()
+    assert (np.array(told) // 30 % 5).tolist() == [0] + [1] * 20 + [0] * 3  # the bin of clicks
 
 
 def test_it_gives_what_gymnasium_makes_of_single_environments():
