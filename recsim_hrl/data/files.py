@@ -25,6 +25,8 @@ BATCH_ROWS = 262_144
 
 _SUFFIXES = (".parquet", ".csv")
 _READ_ERRORS = (pa.ArrowException, OSError, UnicodeError)
+_STREAM_BYTES, _WHOLE_BYTES = 1 << 20, 4 << 20
+"""Of a Parquet column, in a row group: read at a time, and read at once where there are no more than these."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,22 @@ def stream(path: Path, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterat
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
-        # Read as a stream, or one large row group would be held in memory as a whole.
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
+        footer = pq.read_metadata(path)
+        # A stream asks for as much memory as a damaged page claims to be long; what is read as a whole ends where it
+        # does. But one large row group would be held in memory.
+        buffer = _STREAM_BYTES if _largest_chunk(footer) > _WHOLE_BYTES else 0
+        return pq.ParquetFile(
+            path, metadata=footer, buffer_size=buffer, pre_buffer=False, page_checksum_verification=True
+        )
     except _READ_ERRORS as error:
         raise _damaged(path, error) from None
+
+
+def _largest_chunk(footer: pq.FileMetaData) -> int:
+    """Bytes of the largest column of a row group."""
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    sizes = (group.column(place).total_compressed_size for group in groups for place in range(group.num_columns))
+    return max(sizes, default=0)
 
 
 def _damaged(path: Path, error: Exception) -> LogError:

@@ -9,7 +9,7 @@ from benchmarks import fuzz, fuzz_watch
 from benchmarks.aggregate import read_csv
 from benchmarks.fuzz import READERS, FuzzConfig, jobs_of, main, try_chunk
 from benchmarks.fuzz_inputs import LEVELS, malformed, read_input, valid_files
-from benchmarks.fuzz_watch import OUTCOMES, Ended, Limits, attempt, write_files
+from benchmarks.fuzz_watch import OUTCOMES, Ended, Limits, attempt, try_inputs, write_files
 from recsim_hrl.data.schema import LogError
 
 LIMITS = Limits(seconds=10.0, memory_mb=256)
@@ -28,6 +28,13 @@ def test_a_few_hundred_inputs_have_no_findings(tmp_path):
         assert accepted + refused == int(row[2])
     assert "--inputs 302 --seed 1" in (tmp_path / "fuzz.md").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fuzz.csv", "fuzz.md"]
+
+
+@pytest.mark.parametrize("number", [2699, 5661, 10949, 12659])
+def test_a_page_that_claims_to_be_long_takes_no_memory(number):
+    """Arrow took 974 MiB to 2.5 GiB for these, before it refused them."""
+    ((_, ended),) = try_inputs("parquet", "bytes", 0, range(number, number + 1), LIMITS)
+    assert ended.outcome == "refused" and "not readable as Parquet" in ended.message and ended.rss_mib < 64
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsim_hrl.data import files
 from recsim_hrl.data.checks import KeySet
 from recsim_hrl.data.items import ItemTable
 from recsim_hrl.data.log import InteractionLog, LogWriter
@@ -123,6 +124,24 @@ def test_session_batches_hold_whole_sessions(log, rows):
     owners = [set(part["session_id"].tolist()) for part in parts]
     assert sum(len(owner) for owner in owners) == 3
     assert all(len(part["step"]) for part in parts)
+
+
+def test_large_row_groups_are_read_as_streams_and_small_ones_at_once_with_the_same_rows(log, monkeypatch):
+    opened = []
+
+    def open_file(*arguments, **settings):
+        opened.append(settings["buffer_size"])
+        return parquet_file(*arguments, **settings)
+
+    parquet_file = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", open_file)
+    at_once = log.load()
+    assert set(opened) == {0}
+    monkeypatch.setattr(files, "_WHOLE_BYTES", 1)
+    opened.clear()
+    as_stream = log.load()
+    assert set(opened) == {1 << 20}
+    assert at_once.response.tolist() == as_stream.response.tolist() == ROWS["response"].tolist()
 
 
 def test_only_the_optional_columns_asked_for_are_read(log):
