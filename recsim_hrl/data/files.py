@@ -25,8 +25,10 @@ BATCH_ROWS = 262_144
 
 _SUFFIXES = (".parquet", ".csv")
 _READ_ERRORS = (pa.ArrowException, OSError, UnicodeError)
-_STREAM_BYTES, _WHOLE_BYTES = 1 << 20, 4 << 20
-"""Of a Parquet column, in a row group: read at a time, and read at once where there are no more than these."""
+_STREAM_BYTES = 1 << 20
+"""Of a Parquet column, read at a time."""
+_WHOLE_BYTES = 16 << 20
+"""Of a row group, all columns: with no more than these each column is read at once."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         footer = pq.read_metadata(path)
         # A stream asks for as much memory as a damaged page claims to be long; what is read as a whole ends where it
         # does. But one large row group would be held in memory.
-        buffer = _STREAM_BYTES if _largest_chunk(footer) > _WHOLE_BYTES else 0
+        buffer = _STREAM_BYTES if _largest_group(footer) > _WHOLE_BYTES else 0
         return pq.ParquetFile(
             path, metadata=footer, buffer_size=buffer, pre_buffer=False, page_checksum_verification=True
         )
@@ -161,11 +163,9 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise _damaged(path, error) from None
 
 
-def _largest_chunk(footer: pq.FileMetaData) -> int:
-    """Bytes of the largest column of a row group."""
-    groups = map(footer.row_group, range(footer.num_row_groups))
-    sizes = (group.column(place).total_compressed_size for group in groups for place in range(group.num_columns))
-    return max(sizes, default=0)
+def _largest_group(footer: pq.FileMetaData) -> int:
+    """Bytes of the largest row group, as the footer states them; asked for a damaged column, Arrow would end Python."""
+    return max((footer.row_group(place).total_byte_size for place in range(footer.num_row_groups)), default=0)
 
 
 def _damaged(path: Path, error: Exception) -> LogError:

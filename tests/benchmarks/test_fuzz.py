@@ -30,11 +30,11 @@ def test_a_few_hundred_inputs_have_no_findings(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fuzz.csv", "fuzz.md"]
 
 
-@pytest.mark.parametrize("number", [2699, 5661, 10949, 12659])
-def test_a_page_that_claims_to_be_long_takes_no_memory(number):
-    """Arrow took 974 MiB to 2.5 GiB for these, before it refused them."""
+@pytest.mark.parametrize("number", [2699, 5661, 10949, 12659, 2723, 5904, 7063, 10964])
+def test_what_arrow_took_gigabytes_for_or_ended_python_is_refused(number):
+    """Pages of the first four claim to be long; in the footers of the others columns do not fit together."""
     ((_, ended),) = try_inputs("parquet", "bytes", 0, range(number, number + 1), LIMITS)
-    assert ended.outcome == "refused" and "not readable as Parquet" in ended.message and ended.rss_mib < 64
+    assert ended.outcome == "refused" and ended.rss_mib < 64
 
 
 @pytest.mark.parametrize("reader", READERS)
