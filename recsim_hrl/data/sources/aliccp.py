@@ -3,6 +3,7 @@
 What the mapping means, and why it is an assumption, is in ``docs/datasets/ali_ccp.md``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsim_hrl.data.blocks import run_starts, whole_runs
+from recsim_hrl.data.blocks import Block, run_starts, whole_runs
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sources.event_fields import Field, flag, text
@@ -21,7 +22,7 @@ from recsim_hrl.data.sources.visit_log import (
     NO_LABEL,
     VisitConfig,
     VisitData,
-    filled_impressions,
+    fill_impressions,
     most_told,
     write_visits,
 )
@@ -182,16 +183,15 @@ def _check_pages(store: EventStore, places: list[Place]) -> None:
 
 def _find_visits(store: EventStore) -> dict[str, int]:
     """Fill the table ``impressions``: visits in order of their first rows, in each the order of the file."""
-    count = longest = 0
     firsts = "SELECT part, page, min(number) AS first FROM shown GROUP BY part, page"
     rows = store.blocks(
         "SELECT first, shown.part AS part, user, item, number AS moment, response "
         f"FROM shown JOIN ({firsts}) USING (part, page) JOIN pages USING (part, page) ORDER BY first, number"
     )
-    with filled_impressions(store, _FORM) as add:
+
+    def visits() -> Iterator[Block]:
         for block in whole_runs(rows, "first"):
-            visit = np.cumsum(run_starts(block.pop("first"))) - 1
-            longest = max(longest, int(np.bincount(visit).max()))
-            add(block | {"visit": visit + count})
-            count += int(visit[-1]) + 1
-    return {"visits": count, "longest_visit": longest}
+            first = block.pop("first")
+            yield block | {"visit": np.cumsum(run_starts(first)) - 1}
+
+    return fill_impressions(store, _FORM, visits())

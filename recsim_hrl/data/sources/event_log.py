@@ -19,7 +19,7 @@ from recsim_hrl.data.sources.sessions import collapse
 from recsim_hrl.data.sources.visit_log import (
     VisitConfig,
     VisitData,
-    filled_impressions,
+    fill_impressions,
     kept_report,
     most_told,
     write_visits,
@@ -133,16 +133,16 @@ def _load(data: EventData, store: EventStore) -> dict[str, int]:
 
 def _collapse(store: EventStore, form: LogForm, config: EventConfig) -> dict[str, int]:
     """Fill the table ``impressions``: each item once a visit, visit after visit."""
-    count = impressions = begun = longest = 0
-    events = store.blocks("SELECT user, milliseconds, item, response FROM events ORDER BY ALL")
-    with filled_impressions(store, form) as add:
+    counts = {"impressions": 0, "begun_by_response": 0}
+
+    def visits() -> Iterator[Block]:
+        events = store.blocks("SELECT user, milliseconds, item, response FROM events ORDER BY ALL")
         for block in whole_runs(events, "user"):
             found = collapse(block, config.gap_seconds * 1000, config.return_is_click)
-            begun += int(found.pop("begins_with_response").sum())
-            longest = max(longest, int(np.bincount(found["visit"]).max()))
-            impressions += len(found["visit"])
+            counts["begun_by_response"] += int(found.pop("begins_with_response").sum())
+            counts["impressions"] += len(found["visit"])
             part = np.zeros(len(found["visit"]), dtype=np.int8)
-            found |= {"visit": found["visit"] + count, "moment": found.pop("milliseconds"), "part": part}
-            count = int(found["visit"][-1]) + 1
-            add(found)
-    return {"visits": count, "impressions": impressions, "begun_by_response": begun, "longest_visit": longest}
+            found["moment"] = found.pop("milliseconds")
+            yield found | {"part": part}
+
+    return counts | fill_impressions(store, form, visits())

@@ -20,7 +20,7 @@ from recsim_hrl.data.sources.event_files import Place, TextTable, find_some, rea
 from recsim_hrl.data.sources.event_store import EventStore, event_store
 from recsim_hrl.data.sources.log_rows import LogForm
 from recsim_hrl.data.sources.sessions import visits_of
-from recsim_hrl.data.sources.visit_log import NO_LABEL, VisitConfig, VisitData, filled_impressions, write_visits
+from recsim_hrl.data.sources.visit_log import NO_LABEL, VisitConfig, VisitData, fill_impressions, write_visits
 from recsim_hrl.types import CLICK, ORDER, SKIP
 
 Signal = Literal["click", "like", "follow", "comment", "forward", "long_view"]
@@ -233,18 +233,17 @@ def _responses(values: Block, config: KuairandConfig) -> np.ndarray:
 
 def _find_visits(store: EventStore, config: KuairandConfig) -> dict[str, int]:
     """Fill the table ``impressions``: the rows of both logs together, visit after visit."""
-    count = twice = longest = 0
-    shown = store.blocks("SELECT user, moment, item, * EXCLUDE (user, moment, item) FROM shown ORDER BY ALL")
-    with filled_impressions(store, _FORM) as add:
+    counts = {"rows_twice": 0}
+
+    def visits() -> Iterator[Block]:
+        shown = store.blocks("SELECT user, moment, item, * EXCLUDE (user, moment, item) FROM shown ORDER BY ALL")
         for block in whole_runs(shown, "user"):
             new = run_starts(*block.values())
-            twice += int((~new).sum())
+            counts["rows_twice"] += int((~new).sum())
             block = {name: values[new] for name, values in block.items()}
-            visit = visits_of(block["user"], block["moment"], config.gap_seconds * 1000)
-            longest = max(longest, int(np.bincount(visit).max()))
-            add(block | {"visit": visit + count})
-            count += int(visit[-1]) + 1
-    return {"rows_twice": twice, "visits": count, "longest_visit": longest}
+            yield block | {"visit": visits_of(block["user"], block["moment"], config.gap_seconds * 1000)}
+
+    return counts | fill_impressions(store, _FORM, visits())
 
 
 def _labels(place: Place) -> Callable[[np.ndarray], np.ndarray]:

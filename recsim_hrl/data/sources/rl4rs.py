@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from recsim_hrl.data.blocks import Block, run_starts, whole_runs
+from recsim_hrl.data.blocks import Block, whole_runs
 from recsim_hrl.data.checks import session_spans
 from recsim_hrl.data.item_vectors import unit_scale
 from recsim_hrl.data.items import as_item_table
@@ -20,7 +20,7 @@ from recsim_hrl.data.schema import LogError
 from recsim_hrl.data.sources.event_fields import decimal, decimal_list, text, whole, whole_list
 from recsim_hrl.data.sources.event_files import Place, TextTable, find_files, read_table
 from recsim_hrl.data.sources.event_store import EventStore, StoreConfig, event_store
-from recsim_hrl.data.sources.log_rows import LogForm, filled_rows, write_logs
+from recsim_hrl.data.sources.log_rows import LogForm, fill_sessions, write_logs
 from recsim_hrl.types import NO_ITEM, ORDER, SKIP, Catalogue
 
 POLICIES = ("sl", "rl")
@@ -107,7 +107,7 @@ def read_rl4rs(
                     reading["rows"] += len(page["session"]) // _SLATE
                     reading["pages_bought_behind_a_lock"] += broken
                     add(page | {"part": np.full(len(page["session"]), part)})
-        starts = _fill_sessions(store, [files[name] for name in records], config)
+        starts = fill_sessions(store, _FORM, _sessions(store, [files[name] for name in records], config))
         reading |= {"impressions": reading["rows"] * _SLATE, "impressions_locked": _count_locked(store)}
         metadata = {
             "name": f"rl4rs-{config.dataset}",
@@ -167,33 +167,27 @@ def _pages(place: Place, catalogue: Catalogue) -> Iterator[tuple[Block, int]]:
         )
 
 
-def _fill_sessions(store: EventStore, places: list[Place], config: Rl4rsConfig) -> np.ndarray:
-    """Fill the table ``log_rows``, session after session; (S,) their starts."""
+def _sessions(store: EventStore, places: list[Place], config: Rl4rsConfig) -> Iterator[Block]:
+    """Rows of the logs in blocks of whole sessions; the first item of a session is never behind a lock."""
     sessions = slates = 0
-    starts = []
-    with filled_rows(store, _FORM) as add:
-        for part, place in enumerate(places):
-            rows = store.blocks(f"SELECT * FROM shown WHERE part = {part} ORDER BY session, sequence, position")
-            for block in whole_runs(rows, "session"):
-                first, lengths = session_spans(block["session"])
-                step = np.arange(len(block["session"])) - np.repeat(first, lengths)
-                _check_sequences(block, step, place)
-                new = run_starts(block["session"])
-                begin = np.repeat(block["moment"][first], lengths)
-                columns = {name: block[name] for name in ("part", "position", "moment", "item_index", "response")} | {
-                    "session": sessions + np.cumsum(new) - 1,
-                    "start": begin,
-                    "step": step,
-                    "user": block["session"],
-                    "slate_id": slates + np.cumsum(block["position"] == 0) - 1,
-                    "context_unlocked": block["context_unlocked"],
-                }
-                stays = (block["context_unlocked"] == 1) | (config.locked == "keep")
-                add({name: values[stays] for name, values in columns.items()})
-                sessions += len(first)
-                slates += len(step) // _SLATE
-                starts.append(block["moment"][first])
-    return np.concatenate(starts)
+    for part, place in enumerate(places):
+        rows = store.blocks(f"SELECT * FROM shown WHERE part = {part} ORDER BY session, sequence, position")
+        for block in whole_runs(rows, "session"):
+            first, lengths = session_spans(block["session"])
+            step = np.arange(len(block["session"])) - np.repeat(first, lengths)
+            _check_sequences(block, step, place)
+            columns = {name: block[name] for name in ("part", "position", "moment", "item_index", "response")} | {
+                "session": sessions + np.repeat(np.arange(len(first)), lengths),
+                "start": np.repeat(block["moment"][first], lengths),
+                "step": step,
+                "user": block["session"],
+                "slate_id": slates + np.cumsum(block["position"] == 0) - 1,
+                "context_unlocked": block["context_unlocked"],
+            }
+            stays = (block["context_unlocked"] == 1) | (config.locked == "keep")
+            yield {name: values[stays] for name, values in columns.items()}
+            sessions += len(first)
+            slates += len(step) // _SLATE
 
 
 def _check_sequences(block: Block, step: np.ndarray, place: Place) -> None:

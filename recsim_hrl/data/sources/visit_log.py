@@ -3,8 +3,7 @@
 What the steps are, and why, is in ``docs/datasets/events.md``.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from recsim_hrl.data.blocks import Block, run_starts, whole_runs
 from recsim_hrl.data.item_vectors import item_vectors
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.sources.event_store import Add, EventStore, StoreConfig
+from recsim_hrl.data.sources.event_store import EventStore, StoreConfig
 from recsim_hrl.data.sources.log_rows import LogForm, fill_sessions, write_logs
 from recsim_hrl.data.sources.sessions import cut_into_sessions
 from recsim_hrl.types import Catalogue
@@ -72,14 +71,26 @@ class VisitData:
     """What a user of the log has to know before anything else, in sentences."""
 
 
-def filled_impressions(store: EventStore, form: LogForm) -> AbstractContextManager[Add]:
-    """Make the table ``impressions``; the block's function adds rows to it, visit after visit.
+def fill_impressions(store: EventStore, form: LogForm, visits: Iterable[Block]) -> dict[str, int]:
+    """Fill the table ``impressions``, visit after visit.
 
-    Their columns: ``visit`` from 0; ``part``, the place of the log among the form's; ``user``; ``item``; ``moment``;
-    ``response``; and the extras.
+    Args:
+        store: Where the table is made.
+        form: Of the logs.
+        visits: Blocks of whole visits: ``visit``, from 0 in each block; ``part``, the place of the log among the
+            form's; ``user``; ``item``; ``moment``; ``response``; and the extras.
+
+    Returns:
+        How many ``visits`` there are, and impressions in the ``longest_visit``.
     """
+    count = longest = 0
     numbers = [f"{name} BIGINT" for name in ("visit", "user", "item", "moment")]
-    return store.filled("impressions", form.columns(*numbers, "part TINYINT", "response TINYINT"))
+    with store.filled("impressions", form.columns(*numbers, "part TINYINT", "response TINYINT")) as add:
+        for block in visits:
+            longest = max(longest, int(np.bincount(block["visit"]).max()))
+            add(block | {"visit": block["visit"] + count})
+            count += int(block["visit"][-1]) + 1
+    return {"visits": count, "longest_visit": longest}
 
 
 def write_visits(
