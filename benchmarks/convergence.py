@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,11 @@ MEASURES = {
 """What is followed, by its name in a learning curve, and what it is called."""
 RECORDS = 40
 """Points of a curve."""
-SEEDS = {"quick": 1, "full": 3}
-"""By preset; everything else is as in ``benchmarks.sensitivity``."""
+SEEDS = {"quick": 1, "full": 2}
+"""By preset."""
+TIMES_AS_LONG = {"quick": 1, "full": 3}
+"""Length of a training, by preset, in trainings of ``benchmarks.sensitivity``, as which everything else is: after one
+of the full benchmark's length, nobody is where it ends."""
 SHARE = 0.95
 """Of the final value, at which a curve counts as there."""
 TAIL = 0.1
@@ -56,7 +60,7 @@ class ConvergenceConfig:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: half a minute on 2 cores, tells nothing. full: long sessions, 512,000 steps, three seeds."""
+    """quick: half a minute on 2 cores, tells nothing. full: long sessions, 1,536,000 steps, two seeds."""
     out: Path = Path("runs")
     """Folder for results."""
     workers: int = os.cpu_count() or 1
@@ -73,6 +77,8 @@ class LearningCurve:
     agent: str
     seed: int
     measures: dict[str, list[tuple[float, float]]]
+    cpu_seconds: float
+    """Processor time of the training."""
 
     def of(self, measure: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Environment steps and values of a measure; None if there are none."""
@@ -91,10 +97,15 @@ def steps_until_there(steps: Sequence[float], values: Sequence[float]) -> float:
 def training_preset(config: ConvergenceConfig) -> Preset:
     """All trainings, in the order of the table."""
     scale = SCALES[config.preset]
-    entries = (entry_of(agent, scale.steps, long_settings(agent) | _smaller(agent, scale)) for agent in AGENTS)
+    entries = (entry_of(agent, _steps(config), long_settings(agent) | _smaller(agent, scale)) for agent in AGENTS)
     return Preset(
         f"convergence-{config.preset}", tuple(tasks_of(scale, scale.varied)), tuple(entries), SEEDS[config.preset]
     )
+
+
+def _steps(config: ConvergenceConfig) -> int:
+    """Environment steps of a training."""
+    return TIMES_AS_LONG[config.preset] * SCALES[config.preset].steps
 
 
 def _smaller(agent: str, scale: Scale) -> dict[str, Any]:
@@ -114,6 +125,7 @@ def follow(run: Run) -> bytes:
 
     torch.set_num_threads(1)  # other jobs work beside this one
     env = make_env(run, "train")
+    started = time.process_time()
     try:
         every = max(1, run.entry.steps // RECORDS)
         records = train(agent_of(run, env), env, run.entry.steps, run.training_seed, record_every=every)
@@ -122,7 +134,8 @@ def follow(run: Run) -> bytes:
     measures = {
         name: [(record["env_steps"], record[name]) for record in records if name in record] for name in MEASURES
     }
-    return json.dumps(dataclasses.asdict(LearningCurve(run.task.name, run.entry.agent, run.seed, measures))).encode()
+    curve = LearningCurve(run.task.name, run.entry.agent, run.seed, measures, time.process_time() - started)
+    return json.dumps(dataclasses.asdict(curve)).encode()
 
 
 def convergence(config: ConvergenceConfig) -> str:
@@ -164,7 +177,8 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
         "(no high level) learn on the `train` simulator: reward of exploring sessions, and mean Q of the sampled steps "
         "and periods. The low "
         "level's Q counts internal rewards as well, so it compares within an agent only. The final value is the "
-        f"mean of the last {TAIL:.0%} of a curve's points; a number stands for each seed."
+        f"mean of the last {TAIL:.0%} of a curve's points; a number stands for each seed. A training is of "
+        f"{_steps(config):,} environment steps."
     )
     command = f"python -m benchmarks.convergence --preset {config.preset}"
     blocks = ["# How fast MaHRL learns", told, "![Learning curves](convergence.png)", section(title, table)]
@@ -177,14 +191,14 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
 
 
 def _table(curves: Sequence[LearningCurve]) -> Table:
-    lines = [("task", "agent", *MEASURES.values())]
+    lines = [("task", "agent", *MEASURES.values(), "seconds of one core")]
     for task, agent in dict.fromkeys((one.task, one.agent) for one in curves):
         own = [one for one in curves if (one.task, one.agent) == (task, agent)]
         cells = [
             ", ".join(f"{steps_until_there(*pair):,.0f}" for one in own if (pair := one.of(measure)))
             for measure in MEASURES
         ]
-        lines.append((task, agent, *cells))
+        lines.append((task, agent, *cells, ", ".join(f"{one.cpu_seconds:,.0f}" for one in own)))
     return lines
 
 

@@ -124,16 +124,20 @@ def test_convergence_of_a_tiny_market(tiny_market):
     assert {row[3] for row in rows} == {"total_reward", "order_reward", "q", "high_q"}
     assert {row[1] for row in rows if row[3] == "high_q"} == set(AGENTS) - {"ddpg"}, "DDPG+ has no high level"
     assert max(float(row[4]) for row in rows) == 96
-    assert "Q, high level" in told and (folder / "convergence.png").stat().st_size > 1000
+    assert (
+        "Q, high level" in told and "seconds of one core" in told and (folder / "convergence.png").stat().st_size > 1000
+    )
     assert len(list((folder / "runs").glob("*.json"))) == 10
 
 
-def test_hrl_g_has_one_goal_and_mahrl_more():
+def test_all_train_for_three_budgets_hrl_g_with_one_goal_and_mahrl_with_more():
     from benchmarks.convergence import training_preset
 
+    runs = training_preset(replace(ConvergenceConfig(), preset="full")).runs()
+    assert {run.entry.steps for run in runs} == {1_536_000}
     goals = {
         run.entry.agent: agent_config(run.entry.agent, **dict(run.entry.settings)).M
-        for run in training_preset(replace(ConvergenceConfig(), preset="full")).runs()
+        for run in runs
         if run.entry.agent != "ddpg"
     }
     assert goals["hrl-g"] == 1 and goals["mahrl"] > 1
