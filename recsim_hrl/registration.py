@@ -3,21 +3,24 @@
 from gymnasium.envs.registration import register, registry
 
 ENVIRONMENTS = {
-    "RecSession-v0": {"session_length": 50},
-    "RecSessionShort-v0": {"session_length": 50},
-    "RecSessionLong-v0": {"session_length": 200},
-    "RecSessionFlat-v0": {"session_length": 50, "flat": True},
+    "RecSession-v0": ("RecSession", {"session_length": 50}),
+    "RecSessionShort-v0": ("RecSession", {"session_length": 50}),
+    "RecSessionLong-v0": ("RecSession", {"session_length": 200}),
+    "RecSessionFlat-v0": ("RecSession", {"session_length": 50, "flat": True}),
+    "RecSlate-v0": ("RecSlate", {}),
 }
-"""Registered ids and the arguments in which they differ."""
+"""Registered ids: the task, and the arguments in which they differ."""
+
+_MODULES = {"RecSession": "session", "RecSlate": "slate"}
 
 
 def register_environments() -> None:
     """Make every id known to ``gymnasium.make``; calling it again changes nothing."""
-    for name, arguments in ENVIRONMENTS.items():
+    for name, (task, arguments) in ENVIRONMENTS.items():
         if name not in registry:
             register(
                 id=name,
-                entry_point="recsim_hrl.envs.session:RecSessionEnv",
-                vector_entry_point="recsim_hrl.vector.session:RecSessionVectorEnv",
+                entry_point=f"recsim_hrl.envs.{_MODULES[task]}:{task}Env",
+                vector_entry_point=f"recsim_hrl.vector.{_MODULES[task]}:{task}VectorEnv",
                 kwargs=dict(arguments),
             )

@@ -24,12 +24,14 @@ class Transitions:
     """One step of ``B`` users. Where a session ended, ``next_observations`` holds *its own* final observation."""
 
     observations: Observations
-    actions: Array  # (B, D) float32 or (B,) int64, as sent to the environment
-    items: Array  # (B,) int64 catalogue index of the item that was shown
+    actions: Array  # (B, D) float32 or (B,) int64, as sent to the environment; of slates also (B, K) or (B, K, D)
+    items: Array  # (B,) int64 catalogue index of the item that was shown; (B, K) of slates
     rewards: Array  # (B,) float32
     next_observations: Observations
     terminated: Array  # (B,) bool, the user left: nothing follows, so no bootstrap
     truncated: Array  # (B,) bool, the length limit was reached: bootstrap from the final observation
+    responses: Array | None = None  # (B, K) int64 answers to the items of slates, a skip where the user did not look
+    is_seen: Array | None = None  # (B, K) bool, whether the user looked; None where single items are shown
 
     @property
     def ended(self) -> Array:

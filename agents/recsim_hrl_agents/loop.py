@@ -166,6 +166,7 @@ def _run(agent: Agent, env: VectorEnv, steps: int, seed: int, curve: Curve, kept
             next_observations=final_observations(next_observations, infos, ended),
             terminated=terminated,
             truncated=truncated,
+            **_answers(infos, ended, agent.market.slate_size),
         )
         metrics = agent.update(transitions)
         observations = next_observations
@@ -180,6 +181,13 @@ def _run(agent: Agent, env: VectorEnv, steps: int, seed: int, curve: Curve, kept
     curve.finish(env_steps)
     if kept:
         kept.write(env_steps, observations=observations, totals=totals, curve=curve.state())
+
+
+def _answers(infos: dict, ended: Array, slate_size: int | None) -> dict[str, Array]:
+    """What users answered to slates, which is more than one reward tells."""
+    if slate_size is None:
+        return {}
+    return {"responses": step_values(infos, "response", ended), "is_seen": step_values(infos, "is_seen", ended)}
 
 
 def _check_training(agent: Agent, env: VectorEnv, steps: int) -> None:

@@ -17,14 +17,17 @@ class Market:
     candidates: np.ndarray  # (C,) int64, catalogue indices that can be shown
     observation: Literal["embeddings", "item_ids"]
     """Form of the history windows: (N, D) float32 embeddings, or (N,) catalogue index + 1 with 0 for empty."""
-    action: Literal["embedding", "item"]
-    """Form of an action: a vector (D,) mapped to the most similar candidate, or an index into the candidates."""
+    action: Literal["embedding", "item", "items", "embeddings", "query"]
+    """Form of an action: a vector (D,) mapped to the most similar candidate, or an index into the candidates. Of
+    slates: K indices, K vectors (K, D), or one vector (D,) whose K nearest candidates are shown."""
     action_bound: float
     """The bound B of every entry of an embedding action (MaHRL Eq. 7)."""
     history: int
     """Length N of the history windows."""
     categories: np.ndarray | None = None  # (I,) int64
     """Category of every item of the catalogue; None, if the environment tells none."""
+    slate_size: int | None = None
+    """Items K of a slate; None, where single items are shown."""
 
     @classmethod
     def of(cls, env: Any) -> "Market":
@@ -43,15 +46,16 @@ class Market:
         window = observation_space["browsed"]
         embeddings = np.asarray(_attribute(env, "item_embeddings"), np.float32)  # (I, D)
         candidates = np.asarray(_attribute(env, "candidate_items"), np.int64)  # (C,)
-        discrete = isinstance(action_space, spaces.Discrete)
+        discrete = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete)
         return cls(
             item_embeddings=embeddings,
             candidates=candidates,
             observation="item_ids" if np.issubdtype(window.dtype, np.integer) else "embeddings",
-            action="item" if discrete else "embedding",
+            action=_action_form(action_space, embeddings.shape[1], slate := _slate_size(env)),
             action_bound=float(np.abs(embeddings).max()) if discrete else float(np.max(action_space.high)),
             history=window.shape[0],
             categories=_categories(env),
+            slate_size=slate,
         )
 
     @property
@@ -69,7 +73,10 @@ class Market:
         """Space of one action."""
         if self.action == "item":
             return spaces.Discrete(len(self.candidates))
-        return spaces.Box(-self.action_bound, self.action_bound, (self.embedding_dim,), np.float32)
+        if self.action == "items":
+            return spaces.MultiDiscrete(np.full(self.slate_size, len(self.candidates)))
+        shape = (self.slate_size, self.embedding_dim) if self.action == "embeddings" else (self.embedding_dim,)
+        return spaces.Box(-self.action_bound, self.action_bound, shape, np.float32)
 
     @property
     def embedding_dim(self) -> int:
@@ -118,6 +125,31 @@ def _attribute(env: Any, name: str) -> Any:
     raise ValueError(
         f"environment: got {type(inner).__name__} without the attribute {name!r}, which agents read; "
         "use an environment of recsim_hrl or give yours that attribute"
+    )
+
+
+def _slate_size(env: Any) -> int | None:
+    """Items of a slate, where an environment shows slates."""
+    try:
+        return int(_attribute(env, "slate_size"))
+    except ValueError:
+        return None
+
+
+def _action_form(space: spaces.Space, width: int, slate_size: int | None) -> str:
+    """The form of the actions of a ``space``, where embeddings are (``width``,)."""
+    match space, slate_size:
+        case spaces.Discrete(), None:
+            return "item"
+        case spaces.Box(), None:
+            return "embedding"
+        case spaces.MultiDiscrete(), _:
+            return "items"
+    if space.shape in ((width,), (slate_size, width)):
+        return "query" if space.shape == (width,) else "embeddings"
+    raise ValueError(
+        f"action space: got {space}, allowed for agents are slates of indices or of embeddings, or one embedding; make "
+        "the environment with action='items', 'embeddings' or 'query'"
     )
 
 

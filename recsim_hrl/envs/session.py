@@ -13,14 +13,8 @@ from gymnasium.error import ResetNeeded
 from recsim_hrl.render import SessionTrace, Window, picture
 from recsim_hrl.simulator.core import Action, Observation, Search, SessionConfig
 from recsim_hrl.types import DEFAULT_REWARDS
-from recsim_hrl.vector.shell import (
-    Restocked,
-    SessionBatch,
-    check_options,
-    check_render_mode,
-    impression,
-    load_core,
-)
+from recsim_hrl.vector.shell import Restocked, SessionBatch, check_render_mode, impression, load_core
+from recsim_hrl.vector.users import check_options
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
@@ -215,14 +209,14 @@ class RecSessionEnv(Restocked, gym.Env):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show one item to the user."""
-        reward, truncated, step_info = self._batch.advance(np.asarray(action)[None])
+        reward, terminated, truncated, step_info = self._batch.advance(np.asarray(action)[None])
         info: dict[str, Any] = {name: value.item() for name, value in step_info.items()}
         if truncated[0]:
             info["session"] = {name: value.item() for name, value in self._batch.session_info().items()}
         if self._trace is not None:
-            self._trace.impressions.append(impression(self.core, step_info, reward, 0))
+            self._trace.impressions.append(impression(self.core, step_info, 0))
             self._show()
-        return self._observe(), float(reward[0]), False, bool(truncated[0]), info
+        return self._observe(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def _observe(self) -> Any:
         observation = self._batch.observe()

@@ -133,7 +133,7 @@ class SessionCore:
             raise ValueError(f"threads: got {threads!r}, allowed None or whole numbers from 1; pass e.g. threads=1")
         self.data, self.config, self.threads = data, config, threads
         self.simulators = (data,)
-        self._most_threads = threads or cores()
+        self.most_threads = threads or cores()
         self.bound = catalogue.embedding_bound
         self.model = Recurrence(data.weights, config.session_length).model
         self.shelf = self._first_shelf = Shelf.of(catalogue, data.recall_order[:size], data.weights)
@@ -287,7 +287,7 @@ class SessionCore:
         return {name: seen[:, place] for place, name in enumerate(HISTORIES)}
 
     def _share(self, function, arguments: tuple, size: int) -> list:
-        return shared(function, arguments, size, min(self._most_threads, size // USERS_OF_A_THREAD))
+        return shared(function, arguments, size, min(self.most_threads, size // USERS_OF_A_THREAD))
 
     def choose(self, state: SessionState, action: np.ndarray) -> np.ndarray:
         """The candidate (B,) that an action shows (MaHRL Eq. 9); never one that was shown in this session.
@@ -341,16 +341,18 @@ class SessionCore:
         The state must not be terminal.
         """
         probs, responses = np.empty((len(chosen), R), np.float32), np.full(len(chosen), -1)
-        self._play(state, chosen, responses, probs, moves=False)
+        self.play(state, chosen, responses, probs, moves=False)
         return probs, responses
 
     def transition(self, state: SessionState, chosen: np.ndarray, responses: np.ndarray) -> None:
         """Let the users have seen the ``chosen`` candidates (B,) and given ``responses`` (B,)."""
-        self._play(state, chosen, responses, _NO_PROBS, moves=True)
+        self.play(state, chosen, responses, NO_PROBS, moves=True)
 
-    def _play(
+    def play(
         self, state: SessionState, chosen: np.ndarray, responses: np.ndarray, probs: np.ndarray, moves: bool
     ) -> None:
+        """Show ``chosen`` candidates (B,): fill ``responses`` (B,) where negative and ``probs``, (B, R) or empty; users
+        go on if it ``moves``."""
         deviation = float(self.config.response_noise)
         parts = (*state[:-1], tuple(state.memory))  # as plain() gives them, in a tenth of its time
         fixed = (*self._plain_model, self.candidates, parts, deviation)
@@ -364,7 +366,7 @@ class SessionCore:
         """Show what ``action`` asks for, draw the response, move on: ``choose``, ``respond``, ``transition``."""
         chosen = self.choose(state, action)  # (B,)
         response = np.full(len(chosen), -1)  # (B,)
-        self._play(state, chosen, response, _NO_PROBS, moves=True)
+        self.play(state, chosen, response, NO_PROBS, moves=True)
         return Outcome(self.candidates[chosen], response, self.rewards[response])
 
 
@@ -394,4 +396,4 @@ def _restocked(
     return SessionCore(data, config, threads)._with(shelf, bound)
 
 
-_NO_PROBS = np.empty((0, R), np.float32)
+NO_PROBS = np.empty((0, R), np.float32)

@@ -82,15 +82,15 @@ class EnsembleCore(SessionCore):
             given = None if users is None else users[of_rows]
             member.begin(state, rows[of_rows], seeds[of_rows], episodes[of_rows], given)
 
-    def _play(
+    def play(
         self, state: SessionState, chosen: np.ndarray, responses: np.ndarray, probs: np.ndarray, moves: bool
     ) -> None:
         for member, rows in self._blocks(state.seed, state.episode):
             if len(rows) == len(chosen):  # as for a single user; nothing needs to be moved
-                member._play(state, chosen, responses, probs, moves)
+                member.play(state, chosen, responses, probs, moves)
                 continue
             block, answers, asked = state.take(rows), responses[rows], probs[rows] if len(probs) else probs
-            member._play(block, chosen[rows], answers, asked, moves)
+            member.play(block, chosen[rows], answers, asked, moves)
             responses[rows] = answers
             if len(probs):
                 probs[rows] = asked

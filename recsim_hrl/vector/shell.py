@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from gymnasium.vector.utils import batch_space
 
@@ -15,15 +14,12 @@ from recsim_hrl.render import Impression
 from recsim_hrl.simulator.core import HISTORIES, Outcome, SessionConfig, SessionCore, session_totals
 from recsim_hrl.simulator.ensemble import EnsembleCore
 from recsim_hrl.simulator.folder import SimulatorData, load_data
-from recsim_hrl.simulator.tables import SessionState
 from recsim_hrl.types import CLICK, ORDER, Catalogue, R
 from recsim_hrl.vector.support import SupportReport
+from recsim_hrl.vector.users import Arrays, UserBatch
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.store import Simulator
-
-SEED_BITS = (1 << 63) - 1
-Arrays = dict[str, np.ndarray]
 
 
 def load_core(
@@ -39,15 +35,16 @@ def load_core(
         ValueError: If both are given, or the simulators do not fit together.
     """
     if simulators is None:
-        return SessionCore(_load(simulator, split), config, threads)
+        return SessionCore(load_simulator_data(simulator, split), config, threads)
     if not isinstance(simulators, (list, tuple)):
         raise ValueError(f"simulators: got {simulators!r}, allowed a list of names or folders; put it in brackets")
     if simulator != "default":
         raise ValueError(f"simulators: got them beside simulator={simulator!r}, allowed one of the two; leave one out")
-    return EnsembleCore.of([_load(one, split) for one in simulators], config, threads)
+    return EnsembleCore.of([load_simulator_data(one, split) for one in simulators], config, threads)
 
 
-def _load(simulator: str | Path | Simulator | SimulatorData, split: str) -> SimulatorData:
+def load_simulator_data(simulator: str | Path | Simulator | SimulatorData, split: str) -> SimulatorData:
+    """A simulator as arrays: as given, or loaded by name or folder."""
     if isinstance(simulator, SimulatorData):  # asking for a Simulator would import torch
         return simulator
     return simulator.data if hasattr(simulator, "data") else load_data(simulator, split)
@@ -73,8 +70,8 @@ def observation_space(core: SessionCore) -> Space:
     return Dict({name: Box(low, high, shape, dtype) for name in HISTORIES})
 
 
-class SessionBatch:
-    """``size`` users with their seeds and episode numbers: what the vector and the single environment share.
+class SessionBatch(UserBatch):
+    """``size`` users of RecSession: what the vector and the single environment share.
 
     Args:
         core: The task.
@@ -83,83 +80,19 @@ class SessionBatch:
     """
 
     def __init__(self, core: SessionCore, size: int, report_support: bool = False) -> None:
-        self.core, self.size = core, size
+        super().__init__(core, size)
         self.support = SupportReport(core, size) if report_support else None
-        self.state: SessionState | None = None
-        self.seeds = np.full(size, -1, dtype=np.int64)  # (B,) -1 before the first reset
-        self.episodes = np.zeros(size, dtype=np.int64)  # (B,)
-        self._ended = False  # whether a session is at its end
         # The reward parts (R,) that a response brings.
         parts = {"click_reward": CLICK, "order_reward": ORDER}
         self._parts = {name: core.rewards * (np.arange(R) == response) for name, response in parts.items()}
 
-    def start(
-        self,
-        rows: np.ndarray,
-        seeds: Sequence[int | None],
-        users: Sequence[int | None],
-        entropy: np.random.Generator,
-    ) -> None:
-        """Begin a session in the ``rows`` (b,) of the batch.
-
-        Args:
-            rows: Indices into the batch.
-            seeds: One per row; a seed begins its episode 0, None goes on to the next episode of the seed before.
-            users: One per row, an index into the pool of users, or None for one drawn from seed and episode.
-            entropy: Source of seeds for rows that never had one.
-        """
-        new_seeds, new_episodes = self.seeds.copy(), self.episodes.copy()  # kept only if every argument is valid
-        for row, seed in zip(rows, seeds, strict=True):
-            if seed is None and self.seeds[row] >= 0:
-                new_episodes[row] += 1
-            else:
-                new_seeds[row] = entropy.integers(SEED_BITS) if seed is None else check_seed(seed)
-                new_episodes[row] = 0
-        chosen = np.array([self._check_user(user) for user in users], np.int64)  # (b,)
-        self._place(rows, new_seeds, new_episodes, chosen)
-
-    def go_on(self, rows: np.ndarray) -> None:
-        """Begin the next session of the same seeds in the ``rows`` (b,), which have played one."""
-        episodes = self.episodes.copy()
-        episodes[rows] += 1
-        self._place(rows, self.seeds, episodes, None)
-
-    def _place(self, rows: np.ndarray, seeds: np.ndarray, episodes: np.ndarray, users: np.ndarray | None) -> None:
-        if len(rows) == self.size and self.state is None:
-            self.state = self.core.initial(seeds, episodes, users)
-        else:
-            self.core.begin(self._running(), rows, seeds[rows], episodes[rows], users)
-        self.seeds, self.episodes = seeds, episodes
-        self._ended = np.count_nonzero(self.core.terminal(self.state)) > 0
-
-    def resume(self, state: SessionState) -> None:
-        """Go on from the ``state`` of users in the middle of their sessions."""
-        self.state, self.seeds, self.episodes = state, state.seed.copy(), state.episode.copy()
-        self._ended = False
-
-    def _check_user(self, user: int | None) -> int:
-        if user is None:
-            return -1
-        if isinstance(user, bool) or not isinstance(user, (int, np.integer)) or not 0 <= user < self.core.users:
-            raise ValueError(
-                f"reset option user: got {user!r}, allowed 0 to {self.core.users - 1}; pass an index into the pool"
-            )
-        return int(user)
-
-    def _running(self) -> SessionState:
-        if self.state is None:
-            raise ResetNeeded("the environment has not started a session; call reset() for all users first")
-        return self.state
-
-    def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, Arrays]:
-        """Play one step: rewards (B,) float64, truncated (B,) bool, and the step's info as arrays (B,)."""
-        state = self._running()
-        if self._ended:
-            raise ResetNeeded("a session has ended; call reset() before the next step()")
+    def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
+        """Play one step: rewards (B,) float64, terminated and truncated (B,) bool, and the step's info as arrays."""
+        state = self._playing()
         outcome = self.core.step(state, self._read(actions))
         truncated = self.core.terminal(state)
         self._ended = np.count_nonzero(truncated) > 0  # a third of the time of any()
-        return outcome.reward, truncated, self._info(outcome)
+        return outcome.reward, np.zeros(self.size, dtype=np.bool_), truncated, self._info(outcome)
 
     def _read(self, actions: Any) -> np.ndarray:
         """The actions as an array of the core's, if they have the kind and shape of the action space."""
@@ -188,18 +121,10 @@ class SessionBatch:
             **({} if self.support is None else self.support.tell(self.core, self.state, outcome.response)),
         }
 
-    def whose(self) -> Arrays:
-        """Whose sessions these are, as arrays (B,); see :meth:`recsim_hrl.simulator.core.SessionCore.whose`."""
-        return self.core.whose(self._running())
-
     def session_info(self) -> Arrays:
         """Totals of the sessions so far, as arrays (B,)."""
         state = self._running()
         return session_totals(state.responses.copy(), self.core.rewards, state.step.copy())
-
-    def observe(self) -> Arrays | np.ndarray:
-        """Observations of all users."""
-        return self.core.observe(self._running())
 
 
 class Offer:
@@ -248,25 +173,11 @@ class Restocked(Offer):
         self._offer(core)
 
 
-def check_num_envs(num_envs: int) -> int:
-    """The number of users, if it is one."""
-    if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-        raise ValueError(f"num_envs: got {num_envs!r}, allowed are whole numbers from 1; pass e.g. num_envs=8")
-    return num_envs
-
-
-def check_seed(seed: int) -> int:
-    """The seed as a whole number of 63 bits."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed: got {seed!r}, allowed are whole numbers from 0; pass e.g. seed=0")
-    return int(seed) & SEED_BITS
-
-
-def impression(core: SessionCore, info: Arrays, reward: np.ndarray, row: int) -> Impression:
-    """What user ``row`` saw and did in the step that ``info`` and ``reward`` tell of."""
-    price = core.catalogue.prices[info["item"][row]].item()
+def impression(core: SessionCore, info: Arrays, row: int) -> Impression:
+    """What user ``row`` saw and did in the step that ``info`` tells of."""
+    price, response = core.catalogue.prices[info["item"][row]].item(), int(info["response"][row])
     return Impression(
-        int(info["item_id"][row]), int(info["category"][row]), price, int(info["response"][row]), float(reward[row])
+        int(info["item_id"][row]), int(info["category"][row]), price, response, float(core.rewards[response])
     )
 
 
@@ -275,11 +186,3 @@ def check_render_mode(mode: str | None, allowed: list[str]) -> str | None:
     if mode is not None and mode not in allowed:
         raise ValueError(f"render_mode: got {mode!r}, allowed None or one of {allowed}; pass one of them")
     return mode
-
-
-def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...]) -> dict[str, Any]:
-    """Options of ``reset``, if all of them are known."""
-    unknown = set(options or {}) - set(allowed)
-    if unknown:
-        raise ValueError(f"reset options: got {sorted(unknown)}, allowed {list(allowed)}; remove or rename them")
-    return options or {}

@@ -14,7 +14,8 @@ from gymnasium.error import ResetNeeded
 from recsim_hrl.simulator.core import SessionCore
 from recsim_hrl.simulator.tables import Memory, SessionState
 from recsim_hrl.types import R
-from recsim_hrl.vector.shell import SEED_BITS, Arrays, SessionBatch
+from recsim_hrl.vector.shell import SessionBatch
+from recsim_hrl.vector.users import SEED_BITS, Arrays
 
 TASK = "task"
 """Array (32,) uint8 of a state: the digest of the task that it belongs to."""
@@ -65,7 +66,8 @@ def put_state(batch: SessionBatch, arrays: Arrays) -> None:
     memory = Memory(*(kept.pop(name) for name in Memory._fields))
     if batch.support is not None:
         batch.support.answers = kept.pop(ANSWERS)
-    batch.resume(SessionState(memory=memory, **kept))
+    state = SessionState(memory=memory, **kept)
+    batch.resume(state, state.seed, state.episode)
 
 
 def _answers(batch: SessionBatch) -> Arrays:

@@ -14,8 +14,9 @@ from torch import Tensor
 from recsim_hrl.simulator.core import HISTORIES, Action, Observation, SessionConfig
 from recsim_hrl.simulator.tensor_core import TensorCore
 from recsim_hrl.types import CLICK, DEFAULT_REWARDS, ORDER
-from recsim_hrl.vector.shell import SEED_BITS, VectorOffer, check_num_envs, check_seed, load_core
+from recsim_hrl.vector.shell import VectorOffer, load_core
 from recsim_hrl.vector.state import TASK, check_state, require_started, task_digest
+from recsim_hrl.vector.users import SEED_BITS, check_num_envs, check_seed
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData

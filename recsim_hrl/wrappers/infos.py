@@ -34,11 +34,11 @@ def seeds_of(seed: int | Sequence[int | None] | None, size: int) -> list[int | N
 
 
 def step_values(infos: Info, key: str, ended: NDArray[np.bool_]) -> NDArray[Any]:
-    """Values (B,) that the last step gave under ``key``, also where the session ended with it."""
+    """Values (B, ...) that the last step gave under ``key``, also where the session ended with it."""
     if "final_info" not in infos:
         return infos[key]
     last = infos["final_info"][key]
-    return np.where(ended, last, infos.get(key, last))
+    return np.where(ended.reshape(-1, *(1,) * (last.ndim - 1)), last, infos.get(key, last))
 
 
 def put_step_values(infos: Info, ended: NDArray[np.bool_], **values: NDArray[Any]) -> None:

@@ -1,0 +1,224 @@
+"""The single environment of RecSlate: a batch of one user over the same core as the vector environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from recsim_hrl.render import SessionTrace, picture
+from recsim_hrl.simulator.core import Observation
+from recsim_hrl.simulator.slate_core import Leave, RewardRule, SlateAction, SlateConfig
+from recsim_hrl.types import DEFAULT_REWARDS
+from recsim_hrl.vector.shell import check_render_mode
+from recsim_hrl.vector.slate_batch import (
+    SlateBatch,
+    load_slate_core,
+    slate_action_space,
+    slate_observation_space,
+    trace_slate,
+)
+from recsim_hrl.vector.users import check_options
+
+if TYPE_CHECKING:
+    from recsim_hrl.semantic_ids import SemanticIds
+    from recsim_hrl.simulator.folder import SimulatorData
+    from recsim_hrl.simulator.store import Simulator
+
+_FIRST = np.zeros(1, dtype=np.int64)
+
+
+class RecSlateEnv(gym.Env):
+    r"""A slate of items per request for one user, who may leave, over models learned from logs.
+
+    ## Description
+    A user visits a shop and makes requests; each is answered with a slate of K items. The user reads it from the first
+    slot to the last and skips, clicks or orders each item, as the response model says of one more impression: so what
+    a slot brings depends on the slots above it (a run of one category persuades and then tires, a bad click costs
+    trust), and on its position, as fewer users still look. After each item the user may leave, as a model fitted to
+    where the sessions of the log end says; what stands below is then not seen. The aim is much reward before the user
+    leaves.
+
+    This reading (a cascade) is what the log supports: it holds impressions in the order in which they were seen, each
+    with its own answer, so the chance of a whole slate's answers is the product of the chances of each given those
+    above it. Nothing in such a log tells how an item further down would change the answer to one above, which a softmax
+    over a slate assumes.
+
+    The catalogue may change (`catalog_turnover`): the items on offer are a stretch of the stock, which moves on from
+    session to session, so that the oldest are replaced by items that nobody has seen yet. Session e of a seed sees the
+    catalogue of time `catalog_start + e`, whichever the seed.
+
+    ## Action Space
+    | `action` | space | shows |
+    |---|---|---|
+    | `"items"` (default) | `MultiDiscrete([P] * K)` | the items at these places of the stock |
+    | `"embeddings"` | `Box(-B, B, (K, D))` | slot by slot the item of the largest cosine similarity |
+    | `"query"` | `Box(-B, B, (D,))` | the K items of the largest cosine similarity, the nearest first |
+    | `"tokens"` | `Box(-10, 10, (L, V))` | the K items with the largest sum of their semantic ids' token logits |
+
+    `P` is the size of the stock, `B` the largest absolute entry of an embedding, `D` its width. An item is shown at
+    most once in a session: the index of one that cannot be shown stands for the most similar item that can. Ties go to
+    the first item. An action that is NaN, of another shape, or outside the space is
+    a `ValueError`.
+
+    ## Observation Space
+    A `Dict`:
+
+    | key | space | holds |
+    |---|---|---|
+    | `browsed`, `clicked`, `ordered` | as in `RecSession-v0` | the last N items that the user saw, clicked or ordered |
+    | `available` | `MultiBinary(P)` | 1 for each item of the stock that is on offer and was not shown in the session |
+    | `request` | `Box(0, 1, (1,))` | share of the requests of a session that were made |
+
+    ## Rewards
+    `reward="responses"` (default): the sum over the slots that the user saw of 0 for a skip, 1 for a click, 5 for an
+    order (`rewards`). `reward="clicks"`: the published reward of HAC and HSRL, the mean over all slots of 1 for a click
+    (or an order) and -0.1 for none; `reward="rl4rs"`: `1 - |r - 0.9|` of that mean `r`.
+
+    ## Starting State
+    As in `RecSession-v0`: a user of the simulator's pool, from its previous visit. Each draw depends only on the seed,
+    the episode under that seed, the number of items seen, and what is drawn.
+
+    ## Episode End
+    `leave="learned"` (default): terminated when the user leaves, as the leave model draws after each item.
+    `leave="temper"`: the published rule; temper starts at 20, a request of published reward `r` costs `(1 - r) K + 1`,
+    and the session is terminated when less than 1 is left; the user always sees the whole slate. `leave="never"`: never
+    terminated. Truncated after `max_requests` requests, unless the user left with the last one.
+
+    ## Info
+    `reset` gives `user`, the index of the user in the pool. `step` gives
+
+    | key | meaning |
+    |---|---|
+    | `response` | (K,) 0 skip, 1 click, 2 order; 0 where the user did not look |
+    | `is_seen` | (K,) whether the user looked |
+    | `item` | (K,) catalogue indices of the slate |
+    | `item_id` | (K,) their names in the log |
+    | `category` | (K,) their categories |
+    | `click_reward` | reward of the clicks, by `rewards` |
+    | `order_reward` | reward of the orders, by `rewards` |
+    | `user` | index of the user in the pool |
+    | `session` | last step only: `total_reward`, `click_reward`, `order_reward`, `clicks`, `orders`, and |
+    | | `length`, the items seen, and `depth`, the requests |
+
+    ## Arguments
+    ```python
+    import gymnasium as gym
+    import recsim_hrl
+
+    env = gym.make("RecSlate-v0", slate_size=9, action="items")
+    ```
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `slate_size` | 9 | `K`, items of a slate |
+    | `max_requests` | 20 | slates of a session at the most |
+    | `simulator` | `"default"` | name of a shipped simulator, or a folder made by `recsim-hrl fit` |
+    | `split` | `"train"` | `"train"` to learn on, `"test"` to be judged on |
+    | `action` | `"items"` | form of an action, see above |
+    | `observation` | `"embeddings"` | or `"item_ids"` (faster) |
+    | `candidates` | 1000 | items on offer at a time; `None`: the whole catalogue |
+    | `stock` | `None` | items that are ever on offer; `None`: `candidates`, and with turnover the whole catalogue |
+    | `catalog_turnover` | 0.0 | share of the items on offer that is replaced from session to session |
+    | `catalog_start` | 0 | sessions for which the catalogue has changed before the first one |
+    | `leave` | `"learned"` | when users leave, see above |
+    | `reward` | `"responses"` | what a request pays, see above |
+    | `history` | 20 | `N`, the length of each history |
+    | `response_noise` | 0.0 | standard deviation of noise on the response logits |
+    | `rewards` | `(0, 1, 5)` | reward of a skip, a click, an order |
+    | `semantic_ids` | `None` | ids of the catalogue's items, for `action="tokens"` |
+    | `render_mode` | `None` | `"ansi"` or `"rgb_array"` |
+
+    ## Vectorized environment
+    `gym.make_vec("RecSlate-v0", num_envs=8, vectorization_mode="vector_entry_point")` gives the native one, with the
+    guarantees of that of `RecSession-v0`: sub-environment `i` of `reset(seed=s)` is the single environment of
+    `reset(seed=s + i)`, and sessions that end are followed by new ones in the same step.
+
+    ## Version History
+    * v0: Initial version (0.1.0)
+
+    ## References
+    Liu, S., Cai, Q., Sun, B., et al. "Exploration and Regularization of the Latent Action Space in Recommendation."
+    WWW 2023. "Hierarchical Semantic RL", arXiv 2510.09167.
+    """
+
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        slate_size: int = 9,
+        *,
+        max_requests: int = 20,
+        simulator: str | Path | Simulator | SimulatorData = "default",
+        split: str = "train",
+        action: SlateAction = "items",
+        observation: Observation = "embeddings",
+        candidates: int | None = 1000,
+        stock: int | None = None,
+        catalog_turnover: float = 0.0,
+        catalog_start: int = 0,
+        leave: Leave = "learned",
+        reward: RewardRule = "responses",
+        history: int = 20,
+        response_noise: float = 0.0,
+        rewards: tuple[float, float, float] = DEFAULT_REWARDS,
+        semantic_ids: SemanticIds | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        config = SlateConfig(
+            slate_size=slate_size,
+            max_requests=max_requests,
+            action=action,
+            observation=observation,
+            candidates=candidates,
+            stock=stock,
+            catalog_turnover=catalog_turnover,
+            catalog_start=catalog_start,
+            leave=leave,
+            reward=reward,
+            history=history,
+            response_noise=response_noise,
+            rewards=rewards,
+        )
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self.core = load_slate_core(simulator, split, config, semantic_ids)
+        self._batch = SlateBatch(self.core, 1)
+        self.item_embeddings, self.candidate_items = self.core.catalogue.embeddings, self.core.stock
+        self.slate_size = slate_size
+        self.action_space, self.observation_space = slate_action_space(self.core), slate_observation_space(self.core)
+        self._trace: SessionTrace | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin a session; ``options={"user": k}`` picks the user of the pool."""
+        super().reset(seed=seed)
+        user = check_options(options, ("user",)).get("user")
+        self._batch.start(_FIRST, [seed], [user], self.np_random)
+        info = {name: value.item() for name, value in self._batch.whose().items()}
+        if self.render_mode is not None:
+            self._trace = SessionTrace(info["user"], self.core.config.session_length)
+        return self._observe(), info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Show one slate to the user."""
+        reward, terminated, truncated, step_info = self._batch.advance(np.asarray(action)[None])
+        if self._trace is not None:
+            trace_slate(self._trace, self.core, step_info, 0)
+        info: dict[str, Any] = {name: value[0] if value.ndim > 1 else value.item() for name, value in step_info.items()}
+        if terminated[0] or truncated[0]:
+            info["session"] = {name: value.item() for name, value in self._batch.session_info().items()}
+        return self._observe(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        return {name: value[0] for name, value in self._batch.observe().items()}
+
+    def render(self) -> Any:
+        """The session so far: text ("ansi") or a picture ("rgb_array")."""
+        if self.render_mode is None:
+            gym.logger.warn("render() draws nothing without a render_mode; pass one to gym.make")
+            return None
+        if self._trace is None:
+            raise ResetNeeded("there is no session to render yet; call reset() first")
+        return str(self._trace) if self.render_mode == "ansi" else picture(self._trace)
