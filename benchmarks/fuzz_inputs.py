@@ -20,9 +20,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
 from recsim_hrl.data.log import InteractionLog, LogWriter
+from recsim_hrl.simulator.annex import annex_bytes
 from recsim_hrl.simulator.folder import ABOUT_FILE, ARRAYS_FILE, load_data
+from recsim_hrl.simulator.leaving import LEAVING_FILE, STEP_TERMS, LeaveModel, traces_of
 from recsim_hrl.simulator.store import random_simulator, save_simulator
-from recsim_hrl.simulator.support import CELLS, SUPPORT_FILE, Support, support_bytes
+from recsim_hrl.simulator.support import CELLS, SUPPORT_FILE, Support
 
 Files = dict[str, bytes]
 """Content by path inside the folder."""
@@ -105,7 +107,9 @@ def valid_files(reader: str) -> Files:
         if reader == "simulator":
             simulator = random_simulator(items=12, embedding_dim=3, users=4, categories=3)
             support = Support(np.arange(12, dtype=np.float32), np.arange(5.0), np.full(CELLS, 300))
-            save_simulator(dataclasses.replace(simulator, support=support), folder)
+            inputs = traces_of(simulator.model.config) + STEP_TERMS
+            leaving = LeaveModel(*np.ones((3, inputs)), np.ones((inputs, 2)), *np.ones((2, 2)), np.ones(1))
+            save_simulator(dataclasses.replace(simulator, support=support, leaving=leaving), folder)
         else:
             _write_log(folder, reader)
         return {
@@ -116,7 +120,9 @@ def valid_files(reader: str) -> Files:
 def read_input(reader: str, folder: Path) -> None:
     """What a user's program does first with such a folder: every row of a log, the users of a simulator."""
     if reader == "simulator":
-        _ = load_data(folder).memories
+        data = load_data(folder)
+        if data.leaving is not None:
+            data.leaving.hazards(data.memories.whole, np.ones(len(data.visits), np.int64))
     else:
         InteractionLog.open(folder).validate()
 
@@ -348,15 +354,16 @@ def _with_odd_value(rng: np.random.Generator, value: np.ndarray) -> np.ndarray:
 
 
 def _with_checksum(files: Files) -> Files:
-    """The checksums of the arrays as they are, where the JSON and the support can still state one."""
+    """The checksums of the arrays as they are, where the JSON and what lies beside it can still state one."""
     try:
         about = json.loads(files[ABOUT_FILE])
         about["tensors_sha256"] = hashlib.sha256(files[ARRAYS_FILE]).hexdigest()
     except (ValueError, KeyError, TypeError, RecursionError):
         return files
     files = files | {ABOUT_FILE: json.dumps(about).encode()}
-    try:
-        support = support_bytes(Support(**load_arrays(files[SUPPORT_FILE])), about["tensors_sha256"])
-    except Exception:  # damaged, or of other arrays; safetensors raises several kinds
-        return files
-    return files | {SUPPORT_FILE: support}
+    for name, kind in ((SUPPORT_FILE, Support), (LEAVING_FILE, LeaveModel)):
+        try:
+            files = files | {name: annex_bytes(kind(**load_arrays(files[name])), about["tensors_sha256"])}
+        except Exception:  # damaged, or of other arrays; safetensors raises several kinds
+            continue
+    return files

@@ -24,7 +24,8 @@ from recsim_hrl.simulator.gradients import Gradients, session_loss
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, item_counts
 from recsim_hrl.simulator.session_model import SessionModel
-from recsim_hrl.simulator.store import Simulator, check_place, load_simulator, save_simulator, save_support
+from recsim_hrl.simulator.store import Simulator, check_place, load_simulator, save_annex, save_simulator
+from recsim_hrl.simulator.support import SUPPORT_FILE
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import Catalogue
 
@@ -335,5 +336,5 @@ def add_support(folder: str | Path, log: InteractionLog) -> Simulator:
             "allowed that log; `recsim-hrl inspect` tells which one it was"
         )
     simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
-    save_support(simulator.support, folder)
+    save_annex(simulator.support, SUPPORT_FILE, folder)
     return simulator

@@ -1,6 +1,7 @@
 """A simulator on disk: a folder with ``simulator.json`` (what it is) and ``tensors.safetensors`` (its numbers).
 
-``support.safetensors`` may lie beside them: what the log holds, see :mod:`recsim_hrl.simulator.support`.
+Two files may lie beside them: ``support.safetensors``, what the log holds, see :mod:`recsim_hrl.simulator.support`; and
+``leaving.safetensors``, when users leave, see :mod:`recsim_hrl.simulator.leaving`.
 
 Nothing in the folder can execute code, and reading it needs no torch. Reading checks the format version, the checksum
 and every shape, so a truncated, tampered or foreign folder is refused with the reason. Folders are written by
@@ -12,14 +13,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
+from recsim_hrl.simulator.leaving import LEAVING_FILE, LeaveModel, read_leaving
 from recsim_hrl.simulator.recurrence import Recurrence
 from recsim_hrl.simulator.support import SUPPORT_FILE, Support, read_support
 from recsim_hrl.simulator.tables import Memory
@@ -49,6 +53,8 @@ class SimulatorData:
     provenance: dict
     support: Support | None = None
     """What the log holds, for environments that tell where they leave it; older folders do not know it."""
+    leaving: LeaveModel | None = None
+    """When users leave; older folders do not know it, nor those whose log does not show it."""
 
     @cached_property
     def codes(self) -> ItemCodes:
@@ -126,14 +132,20 @@ def load_data(simulator: str | Path = "default", split: str = "train") -> Simula
         message = f"{folder}: the contents do not fit together ({error}); fit the simulator again"
         raise SimulatorError(message) from error
     _check(folder, data)
-    return dataclasses.replace(data, support=_support(folder, about["tensors_sha256"], len(data.catalogue)))
+    checksum = about["tensors_sha256"]
+    return dataclasses.replace(
+        data,
+        support=_annex(read_support, folder / SUPPORT_FILE, checksum, len(data.catalogue)),
+        leaving=_annex(read_leaving, folder / LEAVING_FILE, checksum, data.weights.config),
+    )
 
 
-def _support(folder: Path, tensors_sha256: str, items: int) -> Support | None:
-    if not (folder / SUPPORT_FILE).exists():
+def _annex(read: Callable[..., Any], path: Path, *arguments: Any) -> Any:
+    """What ``read`` finds in a file that may lie beside a simulator; None where it does not."""
+    if not path.exists():
         return None
     try:
-        return read_support(folder / SUPPORT_FILE, tensors_sha256, items)
+        return read(path, *arguments)
     except ValueError as error:
         raise SimulatorError(str(error)) from error
 

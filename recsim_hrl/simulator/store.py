@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from recsim_hrl.simulator.annex import annex_bytes
 from recsim_hrl.simulator.folder import (
     ABOUT_FILE,
     ARRAYS_FILE,
@@ -25,11 +26,15 @@ from recsim_hrl.simulator.folder import (
     SimulatorError,
     load_data,
 )
+from recsim_hrl.simulator.leaving import LEAVING_FILE, LeaveModel
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.session_model import SessionModel
-from recsim_hrl.simulator.support import SUPPORT_FILE, Support, support_bytes
+from recsim_hrl.simulator.support import SUPPORT_FILE, Support
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import NO_ITEM, Catalogue, R, Visits
+
+_ANNEXES = {"support": SUPPORT_FILE, "leaving": LEAVING_FILE}
+"""What may lie beside a simulator, in which file."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,15 @@ class Simulator:
     provenance: dict
     support: Support | None = None
     """What the log holds, as arrays; see :mod:`recsim_hrl.simulator.support`."""
+    leaving: LeaveModel | None = None
+    """When users leave, as arrays; see :mod:`recsim_hrl.simulator.leaving`."""
 
     @cached_property
     def data(self) -> SimulatorData:
         """The same as arrays, which share the memory: what environments run on."""
         arrays = (part.numpy() for part in (self.visits, self.recall_order, self.item_counts))
         tables = (self.catalogue.numpy(), self.model.weights, *arrays)
-        return SimulatorData(self.name, *tables, self.provenance, self.support)
+        return SimulatorData(self.name, *tables, self.provenance, self.support, self.leaving)
 
     @staticmethod
     def of(data: SimulatorData) -> "Simulator":
@@ -62,7 +69,8 @@ class Simulator:
         model.eval().requires_grad_(False)
         order, counts = torch.from_numpy(data.recall_order), torch.from_numpy(data.item_counts)
         catalogue, visits = data.catalogue.tensors(), data.visits.tensors()
-        return Simulator(data.name, catalogue, model, visits, order, counts, data.provenance, data.support)
+        parts = (catalogue, model, visits, order, counts, data.provenance)
+        return Simulator(data.name, *parts, data.support, data.leaving)
 
 
 def save_simulator(simulator: Simulator, path: str | Path) -> Path:
@@ -87,8 +95,9 @@ def save_simulator(simulator: Simulator, path: str | Path) -> Path:
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         (beside / ARRAYS_FILE).write_bytes(blob)
-        if simulator.support is not None:
-            (beside / SUPPORT_FILE).write_bytes(support_bytes(simulator.support, about["tensors_sha256"]))
+        for name, file in _ANNEXES.items():
+            if (content := getattr(simulator, name)) is not None:
+                (beside / file).write_bytes(annex_bytes(content, about["tensors_sha256"]))
         (beside / ABOUT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         beside.chmod(0o755)
         if path.exists():
@@ -103,13 +112,13 @@ def save_simulator(simulator: Simulator, path: str | Path) -> Path:
     return path
 
 
-def save_support(support: Support, folder: str | Path) -> Path:
-    """Put ``support`` beside the simulator that is in ``folder``, whose other files stay as they are."""
+def save_annex(content: Support | LeaveModel, file: str, folder: str | Path) -> Path:
+    """Put ``content`` as ``file`` beside the simulator that is in ``folder``, whose other files stay as they are."""
     folder = Path(folder)
-    blob = support_bytes(support, hashlib.sha256((folder / ARRAYS_FILE).read_bytes()).hexdigest())
-    beside = folder / f".{SUPPORT_FILE}.part"
+    blob = annex_bytes(content, hashlib.sha256((folder / ARRAYS_FILE).read_bytes()).hexdigest())
+    beside = folder / f".{file}.part"
     beside.write_bytes(blob)
-    return beside.replace(folder / SUPPORT_FILE)
+    return beside.replace(folder / file)
 
 
 def check_place(path: Path) -> None:

@@ -11,7 +11,7 @@ from recsim_hrl.data.world_log import write_log
 from recsim_hrl.simulator.coverage import log_coverage
 from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator, load_sequences
 from recsim_hrl.simulator.folder import SimulatorError, load_data
-from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator, save_support
+from recsim_hrl.simulator.store import load_simulator, random_simulator, save_annex, save_simulator
 from recsim_hrl.simulator.support import CELLS, SUPPORT_FILE, Support
 from tests.simulator.validity.test_evaluate import SMALL_WORLD
 
@@ -53,7 +53,7 @@ def test_it_can_be_put_beside_a_simulator_that_stays_as_it_is(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / SUPPORT_FILE).unlink()
     assert load_data(folder).support is None
-    save_support(SUPPORT, folder)
+    save_annex(SUPPORT, SUPPORT_FILE, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused(folder):
         load_data(folder)
     changes = {"goodness": SUPPORT.goodness[:-1], "edges": SUPPORT.edges[::-1], "counts": SUPPORT.counts - 1}
     for name, wrong in changes.items():
-        save_support(dataclasses.replace(SUPPORT, **{name: wrong}), folder)
+        save_annex(dataclasses.replace(SUPPORT, **{name: wrong}), SUPPORT_FILE, folder)
         with pytest.raises(SimulatorError, match=f"does not fit the simulator .{name}"):
             load_data(folder)
     other = save_simulator(random_simulator(items=40, seed=1), folder.with_name("other"))
