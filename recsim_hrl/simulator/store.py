@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
@@ -26,7 +27,7 @@ from recsim_hrl.simulator.folder import (
     SimulatorError,
     load_data,
 )
-from recsim_hrl.simulator.leaving import LEAVING_FILE, LeaveModel
+from recsim_hrl.simulator.leaving import LEAVING_FILE, STEP_TERMS, LeaveModel, traces_of
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.session_model import SessionModel
 from recsim_hrl.simulator.support import SUPPORT_FILE, Support
@@ -155,4 +156,13 @@ def random_simulator(
         order = torch.randperm(items)
         counts = torch.randint(0, 20, (items, R))
     model.eval().requires_grad_(False)
-    return Simulator("random", catalogue, model, visits, order, counts, {"source": "random weights", "seed": seed})
+    about, leaving = {"source": "random weights", "seed": seed}, _random_leaving(model.config, seed)
+    return Simulator("random", catalogue, model, visits, order, counts, about, leaving=leaving)
+
+
+def _random_leaving(config: ResponseConfig, seed: int) -> LeaveModel:
+    """A leave model of random weights, by which about one of thirty users leaves after an impression."""
+    draws, inputs = np.random.default_rng(seed), traces_of(config) + STEP_TERMS
+    zeros, ones, hidden = np.zeros(inputs), np.ones(inputs), 4
+    direct, first = draws.normal(0.0, 0.1, inputs), draws.normal(0.0, 0.1, (inputs, hidden))
+    return LeaveModel(zeros, ones, direct, first, np.zeros(hidden), draws.normal(0.0, 0.5, hidden), np.array([-3.4]))
