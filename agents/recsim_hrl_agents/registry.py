@@ -29,6 +29,11 @@ _AGENTS = {
     "sb3-sac": "recsim_hrl_agents.baselines.sb3_agents:SACAgent",
 }
 
+_SLATE_AGENTS = {
+    "slate-random": "recsim_hrl_agents.slates.random:RandomSlates",
+}
+"""Agents of RecSlate, which answer with slates."""
+
 _ANCHORED = {"c": 20, "alpha": 0.5, "products": True, "realised": False, "knows_internal": True, "from_goal": True}
 _ANCHORED |= {"high_histories": HISTORIES}
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -42,23 +47,39 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 two of ours, with a low level that starts from its goal, the second with items as goals, drawn by their values."""
 
 
+_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {}
+"""Names for an agent of slates with settings."""
+
+
 def agent_names() -> list[str]:
     """Every registered name, in the order of the tables; a variant is another agent with settings, and saved so."""
     return [*_AGENTS, *_VARIANTS]
 
 
+def slate_agent_names() -> list[str]:
+    """The same of the agents of RecSlate."""
+    return [*_SLATE_AGENTS, *_SLATE_VARIANTS]
+
+
+def _base(name: str) -> tuple[str, dict[str, Any]]:
+    """The agent that ``name`` stands for, and its settings."""
+    return (_VARIANTS | _SLATE_VARIANTS).get(name, (name, {}))
+
+
 def agent_class(name: str) -> type[Agent]:
     """The class registered under ``name``; its ``learns_from`` and ``config_class`` say how to use it."""
-    base, _ = _VARIANTS.get(name, (name, {}))
-    if base not in _AGENTS:
-        raise ValueError(f"agent: got {name!r}, allowed {', '.join(agent_names())}; pass one of these names")
-    module, _, attribute = _AGENTS[base].partition(":")
+    base, _ = _base(name)
+    known = _AGENTS | _SLATE_AGENTS
+    if base not in known:
+        allowed = ", ".join([*agent_names(), *slate_agent_names()])
+        raise ValueError(f"agent: got {name!r}, allowed {allowed}; pass one of these names")
+    module, _, attribute = known[base].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def agent_config(name: str, **overrides: Any) -> Any:
     """The config of the agent registered under ``name``, its defaults but for ``overrides``."""
-    kind, (_, own) = agent_class(name), _VARIANTS.get(name, (name, {}))
+    kind, (_, own) = agent_class(name), _base(name)
     fields = [field.name for field in dataclasses.fields(kind.config_class)]
     unknown = sorted(set(overrides) - set(fields))
     if unknown:

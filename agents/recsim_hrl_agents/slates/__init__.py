@@ -1,0 +1,1 @@
+"""Agents that answer a request with a slate of items, for RecSlate."""
