@@ -9,15 +9,13 @@ The counts lie beside a simulator in a file of their own, so that a folder witho
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as dump_arrays
+
+from recsim_hrl.arrays_file import arrays_bytes, read_arrays
 
 SUPPORT_FILE = "support.safetensors"
 ENOUGH = 200
@@ -32,7 +30,7 @@ _STEP_EDGES = (25, 50, 100, 200)
 _GOODNESS_EDGES = len(GOODNESS_QUANTILES) + 1
 _SHAPE = (len(_SAME_EDGES) + 1, len(_CLICK_EDGES) + 1, _GOODNESS_EDGES + 1, len(_STEP_EDGES) + 1)
 CELLS = math.prod(_SHAPE)
-_FORMAT_VERSION, _ABOUT = 1, "about"
+_FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,7 @@ class Support:
 
 def support_bytes(support: Support, tensors_sha256: str) -> bytes:
     """The file of ``support`` that belongs to the simulator whose tensors have this checksum."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in vars(support).items()}
-    about = {"format_version": _FORMAT_VERSION, "tensors_sha256": tensors_sha256, "sha256": _checksum(support)}
-    return dump_arrays(arrays, {_ABOUT: json.dumps(about)})  # under one key, as the format keeps no order of them
+    return arrays_bytes(vars(support), {"tensors_sha256": tensors_sha256}, _FORMAT_VERSION)
 
 
 def read_support(path: Path, tensors_sha256: str, items: int) -> Support:
@@ -89,24 +85,10 @@ def read_support(path: Path, tensors_sha256: str, items: int) -> Support:
         ValueError: if the file is damaged, of another format, or of another simulator.
     """
     fix = "delete it, or make it again with `recsim-hrl support`"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
-            support = Support(*(file.get_tensor(name) for name in ("goodness", "edges", "counts")))
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); {fix}") from error
-    about = about if isinstance(about, dict) else {}
-    if (got := about.get("format_version")) != _FORMAT_VERSION:
-        raise ValueError(f"{path}: format_version: got {got!r}, allowed {_FORMAT_VERSION}; {fix}")
+    arrays, about = read_arrays(path, [field.name for field in fields(Support)], _FORMAT_VERSION, fix)
     if about.get("tensors_sha256") != tensors_sha256:
         raise ValueError(f"{path}: belongs to another simulator; {fix}")
-    if problem := "checksum" if about.get("sha256") != _checksum(support) else support.problem(items):
-        raise ValueError(f"{path}: was changed or does not fit the simulator ({problem}); {fix}")
+    support = Support(*arrays)
+    if problem := support.problem(items):
+        raise ValueError(f"{path}: does not fit the simulator ({problem}); {fix}")
     return support
-
-
-def _checksum(support: Support) -> str:
-    digest = hashlib.sha256()
-    for array in vars(support).values():
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
