@@ -37,7 +37,7 @@ def _place(
     room = size**below - count_below(taken, np.int64(prefix), size, below)  # (V,)
     tokens = seat(residuals, codebooks[level], room)
     codes[items, level] = tokens
-    if not below:
+    if not below or not len(items):
         return
     order = np.argsort(tokens, kind="stable")
     found, starts = np.unique(tokens[order], return_index=True)
