@@ -23,7 +23,7 @@ from tests.reference.slate import ReferenceSlates
 from tests.simulator.test_ensemble import simulators
 
 ACTIONS = ("items", "embeddings", "query", "tokens")
-IDS = SemanticIdConfig(levels=2, codes=8)
+IDS = SemanticIdConfig(levels=2, codes=16)
 
 
 def leaving_after(impressions: float, traces: int = 6) -> LeaveModel:
@@ -241,3 +241,222 @@ def test_the_core_agrees_with_its_slow_twin(action, leave, reward, turnover, noi
             now[state.left] = then[state.left]  # who has left plays no more
     if leave == "learned":
         assert 0 < sum(twin.left for twin in twins)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_user_fares_the_same_alone_and_among_a_thousand(action):
+    simulator, size, watched = random_simulator(), 1024, [0, 1, 500, 1023]
+    config = SlateConfig(
+        slate_size=4, max_requests=3, action=action, candidates=100, catalog_turnover=0.1, response_noise=0.3
+    )
+    core = SlateCore(simulator.data, config, ids_of(simulator))
+    rng, episodes = np.random.default_rng(0), np.arange(size) % 7
+    together = core.initial(np.arange(size), episodes)
+    alone = [core.initial(np.array([row]), episodes[row : row + 1]) for row in watched]
+    for _ in range(3):
+        actions = actions_of(core, size, rng)
+        outcome = core.step(together, actions)
+        for row, own in zip(watched, alone, strict=True):
+            if own.left[0]:
+                continue
+            single = core.step(own, actions[row : row + 1])
+            for name in ("item", "response", "is_seen", "reward"):
+                np.testing.assert_array_equal(getattr(single, name)[0], getattr(outcome, name)[row])
+            for mine, everyones in zip(arrays(own), arrays(together), strict=True):
+                if mine is not own.session.shown:  # beyond the items that were seen, nothing counts
+                    np.testing.assert_array_equal(mine[0], everyones[row])
+            np.testing.assert_array_equal(core.is_open(own)[0], core.is_open(together)[row])
+
+
+@pytest.mark.parametrize("leave", ["never", "learned"])
+def test_items_are_answered_as_they_are_one_by_one_whatever_the_slates(leave):
+    """A slot's answer, and whether the user leaves after it, depend on the items above it and on nothing else."""
+    data, size = random_simulator().data, 50
+    order = np.stack([np.random.default_rng(row).permutation(200)[:12] for row in range(size)])
+    session = SessionCore(data, SessionConfig(session_length=12, action="item"))
+    state = session.initial(np.arange(size), np.zeros(size, np.int64))
+    one_by_one = np.stack([session.step(state, order[:, place]).response for place in range(12)], 1)
+    ends = []
+    for slots in (1, 3, 4, 12):
+        core = SlateCore(data, SlateConfig(slots, 12 // slots, leave=leave))
+        state, seen, responses = core.initial(np.arange(size), np.zeros(size, np.int64)), [], []
+        for request in range(12 // slots):
+            outcome = core.step(state, order[:, request * slots : (request + 1) * slots])
+            seen.append(outcome.is_seen)
+            responses.append(outcome.response)
+        seen, responses = np.concatenate(seen, 1), np.concatenate(responses, 1)
+        assert np.array_equal(responses, np.where(seen, one_by_one, SKIP))
+        assert (np.diff(seen.astype(int), axis=1) <= 0).all()  # who has left does not come back
+        ends.append(seen.sum(1).tolist())
+    assert all(one == ends[0] for one in ends)
+    assert ends[0] == [12] * size if leave == "never" else 3 < sum(end < 12 for end in ends[0]) < size
+
+
+def test_users_leave_as_often_as_the_model_says():
+    """20,000 users under a hazard of 0.2 see 1, 2, 3 and 4 of the items with these chances; error at most 0.0035."""
+    leaving = leaving_after(2.5)
+    even = dataclasses.replace(leaving, direct=np.zeros_like(leaving.direct), bias=np.array([-math.log(4)]))
+    core = market_core(even, leave="learned", slate_size=4, max_requests=1)
+    state = core.initial(np.arange(20_000), np.zeros(20_000, np.int64))
+    outcome = core.step(state, np.tile([0, 1, 2, 3], (20_000, 1)))
+    rates = np.bincount(outcome.is_seen.sum(1), minlength=5) / 20_000
+    np.testing.assert_allclose(rates, [0, 0.2, 0.16, 0.128, 0.512], atol=0.012)
+    assert abs(state.left.mean() - (1 - 0.8**4)) < 0.012  # some leave after the last item, having seen all
+
+
+def test_an_item_comes_once_in_a_session_and_only_if_it_is_on_offer():
+    rng = np.random.default_rng(0)
+    for action in ACTIONS:
+        simulator = random_simulator(items=40)
+        config = SlateConfig(5, 4, action=action, candidates=20, catalog_turnover=0.4, leave="never")
+        core = SlateCore(simulator.data, config, ids_of(simulator))
+        episodes = np.array([0, 3, 4, 5])  # 20 of 40 places from 0, 24, 32 and 0 on: all around the ring
+        state, items = core.initial(np.arange(4), episodes), []
+        for _ in range(4):
+            before = core.is_open(state)
+            outcome = core.step(state, actions_of(core, 4, rng)[[0, 0, 0, 0]])
+            after = core.is_open(state)
+            for row in range(4):
+                shown = np.flatnonzero(before[row] & ~after[row])
+                assert set(core.candidates[shown]) == set(outcome.item[row]) and not (after[row] & ~before[row]).any()
+            items.append(outcome.item)
+        stretches = [range(20), range(24, 44), range(32, 52), range(20)]
+        for row, places in enumerate(stretches):
+            offered = core.candidates[np.array(places) % 40]
+            assert sorted(np.concatenate(items, 1)[row]) == sorted(offered)  # all 20 on offer, each once
+
+
+def offers(core: SlateCore, sessions: int, seed: int = 0) -> list[set[int]]:
+    """Catalogue indices on offer in the sessions of a seed."""
+    found = []
+    for episode in range(sessions):
+        state = core.initial(np.array([seed]), np.array([episode]))
+        found.append(set(core.candidates[np.flatnonzero(core.is_open(state)[0])].tolist()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("turnover", "replaced"),
+    [(0.1, [2] * 14), (0.05, [1] * 14), (0.075, [1, 2] * 7), (1.0, [20] * 14), (0.0, [0] * 14), (0.29, None)],
+)
+def test_so_many_are_replaced_from_session_to_session_the_oldest_first(turnover, replaced):
+    data = random_simulator(items=50).data
+    core = SlateCore(data, SlateConfig(2, 3, candidates=20, catalog_turnover=turnover))
+    known = offers(core, 15)
+    assert all(len(one) == 20 for one in known)
+    ages = {item: 0 for item in known[0]}
+    assert known[0] == set(data.recall_order[:20].tolist())
+    counts = []
+    for number, (before, now) in enumerate(itertools.pairwise(known)):
+        gone, new = before - now, now - before
+        assert len(gone) == len(new)
+        counts.append(len(new))
+        oldest = sorted(before, key=lambda item: (ages[item], list(core.candidates).index(item)))
+        if number == 0:
+            assert gone == set(oldest[: len(gone)])
+        assert max((ages[item] for item in gone), default=0) <= min((ages[item] for item in before - gone), default=99)
+        ages |= dict.fromkeys(new, number + 1)
+    if replaced is None:  # 5.8 of 20: five or six, and 58 in ten sessions
+        assert set(counts) == {5, 6} and sum(counts[:10]) == 58
+    else:
+        assert counts == replaced
+
+
+def test_all_seeds_see_the_catalogue_of_a_time_and_it_may_start_later():
+    data = random_simulator(items=50).data
+    core, later = (
+        SlateCore(data, SlateConfig(2, 3, candidates=20, catalog_turnover=0.15, catalog_start=begin))
+        for begin in (0, 4)
+    )
+    assert offers(core, 9) == offers(core, 9, seed=77)
+    assert offers(core, 13)[4:] == offers(later, 9)
+    # Of 50 in the stock 3 come a session: after 50 of them the ring has turned three times.
+    assert offers(core, 53)[50:] == offers(core, 3)
+    assert offers(core, 12)[11] == set(core.candidates[np.r_[33:50, 0:3]].tolist())
+
+
+def test_a_smaller_stock_is_the_first_of_the_recall_order():
+    data = random_simulator(items=50).data
+    core = SlateCore(data, SlateConfig(2, 3, candidates=20, stock=30, catalog_turnover=0.5))
+    assert core.candidates.tolist() == data.recall_order[:30].tolist()
+    assert [sorted(one) for one in offers(core, 3)] == [
+        sorted(core.candidates[places].tolist()) for places in (np.r_[:20], np.r_[10:30], np.r_[20:30, :10])
+    ]
+    plain = SlateCore(data, SlateConfig(2, 3, candidates=20))
+    assert plain.candidates.tolist() == data.recall_order[:20].tolist()
+    whole = SlateCore(data, SlateConfig(2, 3, candidates=None))
+    assert whole.candidates.tolist() == data.recall_order.tolist() and offers(whole, 1)[0] == set(range(50))
+
+
+def test_tokens_stay_while_items_come_and_go():
+    simulator = random_simulator(items=40)
+    ids = ids_of(simulator)
+    config = SlateConfig(2, 2, action="tokens", candidates=10, catalog_turnover=0.5, leave="never")
+    core = SlateCore(simulator.data, config, ids)
+    assert core.token_shape == (2, 16) == ids.codebooks.shape[:2]
+    few = fit_semantic_ids(simulator.catalogue.embeddings.numpy(), SemanticIdConfig(levels=3, codes=60))
+    assert SlateCore(simulator.data, config, few).token_shape == (3, 60)  # whether every token is used or not
+    wanted = core.candidates[17]  # on offer from session 2 to session 3 (places 10 to 19, 15 to 24)
+    logits = np.where(np.arange(16) == ids.codes[wanted][:, None], 9.0, -9.0).astype(np.float32)[None]
+    for episode in range(5):
+        state = core.initial(np.array([1]), np.array([episode]))
+        first = core.step(state, logits).item[0, 0]
+        assert (first == wanted) == (episode in (2, 3))
+
+
+def test_only_a_step_changes_the_state():
+    core = SlateCore(random_simulator().data, SlateConfig(3, 2, action="query", response_noise=0.3))
+    state = start(core, [0, 3])
+    before = copy.deepcopy(state)
+    core.observe(state), core.is_open(state), core.choose(state, np.zeros((2, 8), np.float32)), core.terminal(state)
+    for now, then in zip(arrays(state), arrays(before), strict=True):
+        assert np.array_equal(now, then)
+
+
+def test_users_begin_in_the_midst_of_others():
+    core = SlateCore(random_simulator().data, SlateConfig(3, 2, leave="temper"))
+    state, other = start(core, [0, 3, 4]), start(core, [5, 6], seed=9)
+    core.step(state, np.arange(9).reshape(3, 3))
+    before = copy.deepcopy(state)
+    core.begin(state, np.array([2, 0]), np.array([9, 10]), np.zeros(2, np.int64), np.array([5, 6]))
+    for now, then, fresh in zip(arrays(state), arrays(before), arrays(other), strict=True):
+        assert np.array_equal(now[1], then[1])
+        if fresh is not other.session.shown:  # of which nothing counts yet
+            assert np.array_equal(now[[2, 0]], fresh)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_copies_share_the_core_and_pickles_rebuild_it(several):
+    data = simulators() if several else random_simulator().data
+    core = SlateCore(data, SlateConfig(3, 4, candidates=50, catalog_turnover=0.1))
+    assert copy.deepcopy(core) is core
+    again = pickle.loads(pickle.dumps(core))
+    state, twin = start(core, [1, 2, 3, 4]), start(again, [1, 2, 3, 4])
+    for request in range(2):
+        actions = np.arange(12).reshape(4, 3) + 12 * request
+        outcome, expected = core.step(state, actions), again.step(twin, actions)
+        assert np.array_equal(outcome.response, expected.response) and np.array_equal(outcome.item, expected.item)
+        for now, then in zip(arrays(state), arrays(twin), strict=True):
+            assert np.array_equal(now, then)
+
+
+def test_members_of_an_ensemble_answer_and_let_go_by_their_own_models():
+    members = [
+        dataclasses.replace(one, leaving=leaving_after(limit, one.leaving.direct.size - 2))
+        for one, limit in zip(simulators(2), (1.5, 4.5), strict=True)
+    ]
+    config = SlateConfig(6, 1)
+    core = SlateCore(members, config)
+    assert isinstance(core.session, EnsembleCore)
+    seeds, none, actions = np.arange(40), np.zeros(40, np.int64), np.tile(np.arange(6), (40, 1))
+    state = core.initial(seeds, none)
+    member = core.whose(state)["simulator_index"]
+    assert 5 < member.sum() < 35
+    outcome = core.step(state, actions)
+    assert outcome.is_seen.sum(1).tolist() == np.where(member == 0, 2, 5).tolist()
+    for place, data in enumerate(members):
+        single = SlateCore(dataclasses.replace(data, recall_order=members[0].recall_order), config)
+        alone = single.step(single.initial(seeds, none), actions)
+        assert np.array_equal(outcome.response[member == place], alone.response[member == place])
+    with pytest.raises(SimulatorError, match="has no leave model"):
+        SlateCore([members[0], dataclasses.replace(members[1], leaving=None)], config)
