@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from recsim_hrl.simulator.early_stopping import Best, is_stale, one_cycle, split_sessions
-from recsim_hrl.simulator.leave_log import Moments, Player, longest_of
+from recsim_hrl.simulator.leave_log import Moments, Player, end_losses, longest_of
 from recsim_hrl.simulator.leaving import FURTHEST, LeaveModel
 from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.weights import ResponseWeights
@@ -35,8 +35,8 @@ class LeaveConfig:
     """Impressions in a batch."""
     impressions: int = 4_000_000
     """At most so many are learned from, of sessions drawn at random: more teach little and take as long again."""
-    hidden: int = 16
-    """Units of the hidden layer; 0 for a logistic regression."""
+    hidden: int = 0
+    """Units of the hidden layer; 0 for a logistic regression, which foretells the world's log as well."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping; with one seed, those that the response model's fit holds out."""
     longest: int | None = None
@@ -166,6 +166,6 @@ def leave_loss(hazards: Callable[[np.ndarray, np.ndarray], np.ndarray], player: 
     total, impressions = 0.0, 0
     for moments in player.blocks(sessions):
         chance = hazards(moments.whole, moments.steps)
-        total -= np.log(np.where(moments.ends, chance, 1.0 - chance)).sum()
+        total += end_losses(chance, moments.ends).sum()
         impressions += len(chance)
     return float(total / impressions)

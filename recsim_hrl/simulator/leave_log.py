@@ -75,6 +75,11 @@ class Player:
         return Moments(whole, 1 + np.arange(len(whole)) - np.repeat(np.cumsum(lengths) - lengths, lengths), ends)
 
 
+def end_losses(chance: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(n,) negative log-likelihood of whether users left, which they did with ``chance`` (n,) if it is right."""
+    return -np.log(np.maximum(np.where(ends, chance, 1.0 - chance), np.finfo(np.float64).tiny))
+
+
 def longest_of(lengths: np.ndarray) -> int | None:
     """The length at which a log cuts its sessions, found from their ``lengths`` (S,); None if it cuts none.
 

@@ -18,7 +18,7 @@ from recsim_hrl.types import CLICK
 from tests.simulator.test_fit import toy_log
 from tests.simulator.validity.test_evaluate import SMALL_WORLD
 
-CONFIG = LeaveConfig(batch=200, learning_rate=0.03, held_out=0.2)
+CONFIG = LeaveConfig(batch=200, learning_rate=0.03, held_out=0.2, hidden=4)
 AFTER_CLICK, AFTER_SKIP = 0.4, 0.02
 
 
