@@ -1,6 +1,8 @@
-"""Files of a log: where they lie, how they are streamed in bounded memory, and how a folder is replaced atomically."""
+"""Files of a log: where they lie, how they are streamed in bounded memory, and how files and folders are replaced
+atomically."""
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -230,6 +232,23 @@ def check_replaceable(path: Path) -> None:
         read_metadata(path)
     elif path.exists():
         raise LogError("a file is in the way, allowed a new folder or a log to replace; choose another path", path)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to; the file takes its place when the block ends well and vanishes otherwise.
+
+    Whoever reads ``path``, also after a kill at any moment, finds the old file whole or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        yield staging
+        with staging.open("rb+") as written:
+            os.fsync(written.fileno())  # a rename may reach the disk before what was written does
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 @contextmanager

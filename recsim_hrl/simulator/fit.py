@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recsim_hrl.data.files import replaced_file
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.coverage import log_coverage
 from recsim_hrl.simulator.gradients import Gradients, session_loss
@@ -99,9 +99,8 @@ class _Checkpoint:
     def save(self, state: dict) -> None:
         if self.path is None:
             return
-        beside = self.path.with_name(self.path.name + ".part")
-        torch.save(state | {"key": self.key}, beside)
-        os.replace(beside, self.path)
+        with replaced_file(self.path) as beside:
+            torch.save(state | {"key": self.key}, beside)
 
     def remove(self) -> None:
         if self.path is not None:

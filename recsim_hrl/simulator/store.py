@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from recsim_hrl.data.files import replaced_file
 from recsim_hrl.simulator.folder import (
     ABOUT_FILE,
     ARRAYS_FILE,
@@ -107,9 +108,9 @@ def save_support(support: Support, folder: str | Path) -> Path:
     """Put ``support`` beside the simulator that is in ``folder``, whose other files stay as they are."""
     folder = Path(folder)
     blob = support_bytes(support, hashlib.sha256((folder / ARRAYS_FILE).read_bytes()).hexdigest())
-    beside = folder / f".{SUPPORT_FILE}.part"
-    beside.write_bytes(blob)
-    return beside.replace(folder / SUPPORT_FILE)
+    with replaced_file(folder / SUPPORT_FILE) as beside:
+        beside.write_bytes(blob)
+    return folder / SUPPORT_FILE
 
 
 def check_place(path: Path) -> None:
