@@ -40,7 +40,8 @@ class FitConfig:
     """How a response model is fitted."""
 
     passes: int | None = None
-    """Passes over the training sessions at the most; without, 4 and up to 40 for logs below a million impressions."""
+    """Passes over the training sessions at the most; without, 4, and up to 40 for logs below 400,000
+    impressions."""
     patience: int | None = None
     """Passes without improvement on held-out sessions after which the fit stops; without, half of all."""
     learning_rate: float = 4e-3
@@ -48,8 +49,8 @@ class FitConfig:
     weight_decay: float = 1e-4
     """Of AdamW."""
     batch: int | None = None
-    """Places in a batch: impressions of its sessions, of the ends of the visits before, and padding; without, 5000 and
-    down to 1250 for logs below two million impressions."""
+    """Places in a batch: impressions of its sessions, of the ends of the visits before, and padding; without, 5000,
+    and down to 1250 for logs below 1.5 million impressions."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
     pool: int = 4000
