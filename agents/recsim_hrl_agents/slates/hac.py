@@ -48,7 +48,7 @@ class HAC(HyperAgent):
 
     def pooled(self, items: Tensor) -> Tensor:
         """(S, E) the hyper-actions that stand for slates ``items`` (S, K): the mean of their items' features."""
-        return self.actor.features(items).mean(1)
+        return torch.nn.functional.normalize(self.actor.features(items).mean(1), dim=-1)
 
     def _valued(self, batch: Requests) -> Tensor:
         """What is pooled of the slates that were shown: the critic learns from real slates alone."""
@@ -58,8 +58,8 @@ class HAC(HyperAgent):
         config = self.config
         # Among the whole stock: what could be shown in the request is not kept, and is nearly all of it.
         best = self.actor.scores(hyper.detach(), self.stock).topk(self.slate_size).indices  # (S, K)
-        pooled = self.actor.of_embeddings(self.stock[best]).mean(1)  # (S, E)
-        alignment = (pooled - hyper).square().mean()
+        pooled = torch.nn.functional.normalize(self.actor.of_embeddings(self.stock[best]).mean(1), dim=-1)  # (S, E)
+        alignment = (pooled - hyper).square().sum(1).mean()
         supervision = self._click_loss(batch, hyper)
         loss = config.alignment * alignment + config.supervision * supervision
         return loss, {"alignment": alignment, "click_loss": supervision}
