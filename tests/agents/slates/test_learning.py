@@ -9,8 +9,8 @@ HYPER = {"gamma": 0.0, "kernel": 8, "hidden": 64, "batch_size": 64, "warmup_step
 HYPER |= {"actor_learning_rate": 3e-3, "critic_learning_rate": 3e-3}
 CONTINUOUS = {"gamma": 0.0, "learning_rate": 3e-3, "learning_starts": 500, "action_noise": 0.3}
 LEARNERS = {
-    "hac": HYPER | {"supervision": 0.1},
-    "pg-ra": HYPER | {"kernel": 2},
+    "hac": HYPER | {"supervision": 0.1, "alignment": 0.1},
+    "pg-ra": HYPER | {"kernel": 4},
     "slate-a2c": {"gamma": 0.0},
     "slate-ddpg": CONTINUOUS,
     "slate-td3": CONTINUOUS,

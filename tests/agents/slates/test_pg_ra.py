@@ -24,8 +24,8 @@ def test_representations_are_to_tell_the_items_that_users_saw(circle):
     logits = 3.0 * features @ [1.0, 2.0]  # (P,)
     log_probs = logits - np.log(np.exp(logits).sum())
     expected = -np.mean([log_probs[item] for slate in batch.items.tolist() for item in slate[:2]])
-    assert abs(float(metrics["representation_loss"]) - expected) < 1e-5
-    assert abs(float(loss) - 0.5 * expected) < 1e-5
+    assert abs(metrics["representation_loss"].item() - expected) < 1e-5
+    assert abs(loss.item() - 0.5 * expected) < 1e-5
 
 
 def test_the_inverse_model_does_not_change_the_state(circle):
