@@ -53,7 +53,7 @@ _SHORT = {"c": 4, "n_step": 2, "gamma": 0.9, "high_gamma": 0.7, "noise": 0.5, "f
 _SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "slate-mahrl": ("mahrl", _SHORT),
     "slate-mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3} | _SHORT),
-    "slate-goal-q": ("goal-q", {"c": 2, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
+    "slate-goal-q": ("goal-q", {"c": 1, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
 }
 """Names for an agent with settings for slates; steps are then requests, of which a session has few."""
 
