@@ -36,10 +36,10 @@ def test_the_real_action_is_the_mean_of_what_was_seen_at_an_items_length(circle)
 
 
 def test_the_action_that_targets_value_is_the_mean_of_the_nearest_items(circle):
-    agent = make_agent("ddpg", circle(4), **SMALL)
-    angle = 0.1  # nearest to item 0, then 1, then 11
-    virtual = 0.3 * torch.tensor([[np.cos(angle), np.sin(angle)]]).float()
-    torch.testing.assert_close(agent._mapped(virtual), torch.tensor([[1.0, 0.0]]))
+    agent = make_agent("ddpg", circle(4, slate_size=2), **SMALL)
+    virtual = 0.3 * torch.tensor([[np.cos(0.1), np.sin(0.1)]]).float()  # nearest to item 0, then to item 1
+    expected = torch.tensor([[np.cos(np.pi / 12), np.sin(np.pi / 12)]]).float()
+    torch.testing.assert_close(agent._mapped(virtual), expected)
 
 
 @pytest.mark.parametrize(("name", "settings"), AGENTS)
