@@ -31,6 +31,7 @@ _AGENTS = {
 
 _SLATE_AGENTS = {
     "slate-random": "recsim_hrl_agents.slates.random:RandomSlates",
+    "hsrl": "recsim_hrl_agents.slates.hsrl:HSRL",
 }
 """Agents of RecSlate, which answer with slates."""
 
@@ -47,8 +48,15 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 two of ours, with a low level that starts from its goal, the second with items as goals, drawn by their values."""
 
 
-_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {}
-"""Names for an agent of slates with settings."""
+_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "hsrl-independent": ("hsrl", {"autoregressive": False}),
+    "hsrl-no-residual": ("hsrl", {"residual": False}),
+    "hsrl-single-critic": ("hsrl", {"multi_level": False}),
+    "hsrl-no-entropy": ("hsrl", {"entropy": 0.0}),
+    "hsrl-no-supervised": ("hsrl", {"supervised": 0.0}),
+    "hsrl-flat": ("hsrl", {"flat": True}),
+}
+"""Names for an agent of slates with settings: HSRL without a part."""
 
 
 def agent_names() -> list[str]:
