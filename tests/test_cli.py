@@ -10,6 +10,8 @@ import pytest
 from recsim_hrl.cli import COMMANDS, main
 from recsim_hrl.commands import _CLASSES
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.semantic_ids import load_semantic_ids, measure_ids
+from recsim_hrl.simulator.folder import load_data
 from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator
 
 FIT = ["--passes", "1", "--batch", "800", "--kinds", "3", "--hidden", "8", "--pool", "20"]
@@ -84,6 +86,17 @@ def test_fit_and_inspect(simulator, capsys):
     assert about["items"] == 60 and about["provenance"]["fit"]["hidden"] == 8
 
 
+def test_semantic_ids(simulator, tmp_path, capsys):
+    out = tmp_path / "ids.safetensors"
+    assert main(["semantic-ids", str(simulator), "--out", str(out), "--levels", "2", "--codes", "8"]) == 0
+    printed, ids = capsys.readouterr().out, load_semantic_ids(out, items=60)
+    assert ids.items(ids.codes).tolist() == list(range(60)) and ids.codebooks.shape[:2] == (2, 8)
+    assert printed.splitlines()[:-1] == measure_ids(ids, load_data(simulator).catalogue.embeddings).lines()
+    assert ids.provenance["fit"]["codes"] == 8
+    line = fails(capsys, "semantic-ids", simulator, "--out", out, "--levels", "1")
+    assert "got 60 items, allowed up to 32" in line and load_semantic_ids(out).provenance["fit"]["codes"] == 8
+
+
 def test_fit_both_halves(log, tmp_path, capsys):
     out = tmp_path / "both"
     assert main(["fit", str(log), "--out", str(out), "--split", "both", *FIT]) == 0
@@ -95,18 +108,22 @@ def test_fit_both_halves(log, tmp_path, capsys):
     assert "recsim-hrl evaluate" in capsys.readouterr().out
 
 
-def test_support_is_added_to_both_halves(log, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("support", "of the log's impressions are of sorts that it covers"), ("leaving", "leaving.safetensors")],
+)
+def test_what_lies_beside_a_simulator_is_added_to_both_halves(command, told, log, tmp_path, capsys):
     out = tmp_path / "both"
     assert main(["fit", str(log), "--out", str(out), "--split", "both", *FIT]) == 0
-    files = [out / side / "support.safetensors" for side in ("train", "test")]
-    counted = [path.read_bytes() for path in files]
+    files = [out / side / f"{command}.safetensors" for side in ("train", "test")]
+    found = [path.read_bytes() for path in files]
     for path in files:
         path.unlink()
-    assert main(["support", str(out), "--log", str(log), "--split", "both"]) == 0
-    assert [path.read_bytes() for path in files] == counted
-    assert main(["support", str(out / "train"), "--log", str(tmp_path / "both-log" / "train")]) == 0
-    assert "of the log's impressions are of sorts that it covers" in capsys.readouterr().out
-    assert main(["support", str(out / "train"), "--log", str(tmp_path / "both-log" / "test")]) == 2
+    assert main([command, str(out), "--log", str(log), "--split", "both"]) == 0
+    assert [path.read_bytes() for path in files] == found
+    assert main([command, str(out / "train"), "--log", str(tmp_path / "both-log" / "train")]) == 0
+    assert told in capsys.readouterr().out
+    assert main([command, str(out / "train"), "--log", str(tmp_path / "both-log" / "test")]) == 2
     assert "other responses than the log that the simulator 'both-train' was fitted to" in capsys.readouterr().err
 
 
