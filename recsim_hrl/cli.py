@@ -24,6 +24,7 @@ COMMANDS = {
     "split": "split a log into a train and a test log",
     "fit": "fit a simulator to a log",
     "support": "add to a simulator what its log covers",
+    "leaving": "add to a simulator a model of when users leave",
     "evaluate": "hold a simulator against a log, with figures",
     "inspect": "tell what a simulator is and where it comes from",
 }

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
-from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect, Support
+from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect, Leaving, Support
 from recsim_hrl.commands.sources import (
     AliCcp,
     DownloadData,
@@ -36,6 +36,7 @@ _CLASSES = {
     "split": SplitLog,
     "fit": Fit,
     "support": Support,
+    "leaving": Leaving,
     "evaluate": Evaluate,
     "inspect": Inspect,
 }

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,8 +13,10 @@ from tyro.conf import OmitArgPrefixes, Positional
 from recsim_hrl.commands.about import about_simulator, lines_about
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.splits import SPLITS, split_by_time
-from recsim_hrl.simulator.fit import FitConfig, add_support, fit_simulator
+from recsim_hrl.simulator.fit import FitConfig, add_leaving, add_support, fit_simulator
 from recsim_hrl.simulator.folder import simulator_folder
+from recsim_hrl.simulator.leave_fit import LeaveConfig
+from recsim_hrl.simulator.leaving import LEAVING_FILE
 from recsim_hrl.simulator.store import load_simulator
 from recsim_hrl.simulator.support import ENOUGH, SUPPORT_FILE
 from recsim_hrl.simulator.validity.disagreement import PlayConfig
@@ -49,28 +51,26 @@ class Fit:
     processes: Literal[1, 2] = 2 if (os.cpu_count() or 1) > 1 else 1
     """Processes that share the work; the simulator is the same."""
     config: OmitArgPrefixes[FitConfig] = field(default_factory=FitConfig)
+    leaving: LeaveConfig = field(default_factory=LeaveConfig)
 
     def run(self) -> None:
         log, name = InteractionLog.open(self.log, self.items), self.name or self.out.resolve().name
         if self.split == "none":
-            fit_simulator(log, self.out, self.config, name, tqdm.write, self.processes)
+            fit_simulator(log, self.out, self.config, name, tqdm.write, self.processes, self.leaving)
             print(f"wrote {self.out}; see `recsim-hrl inspect {self.out}`")
             return
         halves = self.halves or self.out.with_name(f"{self.out.name}-log")
         for side, part in zip(SPLITS, split_by_time(log, halves), strict=True):
             print(f"{side}: {part.rows:,} impressions")
-            fit_simulator(part, self.out / side, self.config, f"{name}-{side}", tqdm.write, self.processes)
+            of_side = (self.config, f"{name}-{side}", tqdm.write, self.processes, self.leaving)
+            fit_simulator(part, self.out / side, *of_side)
         print(f"wrote {self.out}; hold it against the other half of the log with")
         print(f"  recsim-hrl evaluate {self.out} --log {halves / 'test'} --out {self.out}-validity")
 
 
 @dataclass(frozen=True)
-class Support:
-    """Add to a simulator what its log covers, so that environments can tell where they leave it.
-
-    For simulators of a release that did not count it. The log must be the one of the fit; with `--split both` it is
-    cut as `fit --split both` cut it. Nothing else of the simulator changes.
-    """
+class _OfItsLog:
+    """A simulator, or two, and the log of the fit."""
 
     simulator: Positional[Path]
     """Folder of the simulator, or with `--split both` of the two."""
@@ -83,16 +83,45 @@ class Support:
     halves: Path | None = None
     """Where `--split both` puts the two halves of the log; SIMULATOR-log without."""
 
-    def run(self) -> None:
+    def pairs(self) -> Iterator[tuple[Path, InteractionLog]]:
+        """Each simulator's folder with its log."""
         log, folders = InteractionLog.open(self.log, self.items), [self.simulator]
         logs: Iterable[InteractionLog] = [log]
         if self.split == "both":
             folders = [self.simulator / side for side in SPLITS]
             logs = split_by_time(log, self.halves or self.simulator.with_name(f"{self.simulator.name}-log"))
-        for folder, part in zip(folders, logs, strict=True):
+        return zip(folders, logs, strict=True)
+
+
+@dataclass(frozen=True)
+class Support(_OfItsLog):
+    """Add to a simulator what its log covers, so that environments can tell where they leave it.
+
+    For simulators of a release that did not count it. The log must be the one of the fit; with `--split both` it is
+    cut as `fit --split both` cut it. Nothing else of the simulator changes.
+    """
+
+    def run(self) -> None:
+        for folder, part in self.pairs():
             support = add_support(folder, part).support
             covered = int(support.counts[support.counts >= ENOUGH].sum()) / int(support.counts.sum())
             print(f"wrote {folder / SUPPORT_FILE}: {covered:.2%} of the log's impressions are of sorts that it covers")
+
+
+@dataclass(frozen=True)
+class Leaving(_OfItsLog):
+    """Add to a simulator a model of when users leave, fitted to where the sessions of its log end.
+
+    For simulators of a release that did not fit it. The log must be the one of the fit; with `--split both` it is cut
+    as `fit --split both` cut it. Nothing else of the simulator changes.
+    """
+
+    config: OmitArgPrefixes[LeaveConfig] = field(default_factory=LeaveConfig)
+
+    def run(self) -> None:
+        for folder, part in self.pairs():
+            add_leaving(folder, part, self.config, tqdm.write)
+            print(f"wrote {folder / LEAVING_FILE}")
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,9 @@ def simulate_visits(
 ) -> Impressions:
     """All impressions of the visits numbered ``sessions`` (S,), whose users come from ``user_pool`` users."""
     behaviour = Behaviour(world, config)
-    key = random.mix(random.mix(torch.tensor(seed), 11), sessions)  # (S,)
+    key = _visit_key(sessions, seed)  # (S,)
     users = random.integers(random.mix(key, _USER), user_pool)  # (S,)
-    patience = torch.exp(config.patience_spread * random.normal(random.mix(key, _PATIENCE)))
-    leave_rate = (config.leave_rate / patience).clamp_max(1.0)  # (S,)
+    patience = patience_of(config, sessions, seed)  # (S,)
     alive = torch.arange(len(sessions))
     state = world.initial(world.users(users))
     clicks = torch.zeros(len(sessions), world.config.categories)
@@ -72,8 +71,7 @@ def simulate_visits(
         clicks = behaviour.remember(clicks, item, response)
         left = left - torch.nn.functional.one_hot(last, left.shape[1])
         shown[:, step] = item.to(torch.int32)
-        # Leaving depends on how trust moved, which the log tells, so who stays says nothing about hidden taste.
-        stays = draws[:, _LEAVE] >= leave_rate[alive] * torch.exp(-config.trust_leaving * state.trust_shift)
+        stays = draws[:, _LEAVE] >= leave_chance(config, patience[alive], state.trust_shift)
         alive, clicks, left, last, tactic, shown = (x[stays] for x in (alive, clicks, left, last, tactic, shown))
         state = state.take(stays)
         if len(alive) == 0:
@@ -84,6 +82,24 @@ def simulate_visits(
     return Impressions(
         sessions[place], steps[order], users[place], item[order], response[order], propensity[order], tactic[order]
     )
+
+
+def _visit_key(sessions: Tensor, seed: int) -> Tensor:
+    """(S,) what all draws of each visit come from."""
+    return random.mix(random.mix(torch.tensor(seed), 11), sessions)
+
+
+def patience_of(config: BehaviourConfig, sessions: Tensor, seed: int) -> Tensor:
+    """(S,) how patient the user is in each of the visits numbered ``sessions``, which no log records."""
+    return torch.exp(config.patience_spread * random.normal(random.mix(_visit_key(sessions, seed), _PATIENCE)))
+
+
+def leave_chance(config: BehaviourConfig, patience: Tensor, trust_shift: Tensor) -> Tensor:
+    """Chance of leaving after an impression, for ``patience`` and ``trust_shift`` that broadcast.
+
+    It depends on how trust moved, which the log tells, so who stays says nothing about hidden taste.
+    """
+    return (config.leave_rate / patience).clamp_max(1.0) * torch.exp(-config.trust_leaving * trust_shift)
 
 
 def write_log(

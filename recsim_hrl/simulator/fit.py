@@ -7,7 +7,6 @@ started again with the same arguments. The checkpoint lies beside the target and
 import dataclasses
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,10 @@ from tqdm import tqdm
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.simulator.coverage import log_coverage
+from recsim_hrl.simulator.early_stopping import Best, is_stale, one_cycle, split_sessions
 from recsim_hrl.simulator.gradients import Gradients, session_loss
+from recsim_hrl.simulator.leave_fit import LeaveConfig, fit_leaving
+from recsim_hrl.simulator.leaving import LEAVING_FILE
 from recsim_hrl.simulator.response import ResponseModel
 from recsim_hrl.simulator.sequences import Sequences, item_counts
 from recsim_hrl.simulator.session_model import SessionModel
@@ -104,10 +106,6 @@ class _Checkpoint:
         torch.save(state | {"key": self.key}, beside)
         os.replace(beside, self.path)
 
-    def remove(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
 
 def recurrent_model(embedding_dim: int, config: FitConfig) -> ResponseModel:
     """The default response model as it begins."""
@@ -129,7 +127,7 @@ def fit_response_model(
         sequences: The sessions.
         catalogue: The items that the sessions speak of.
         config: How to fit.
-        checkpoint: File that the fit resumes from; None for none.
+        checkpoint: File that the fit resumes from, and that stays until the caller removes it; None for none.
         log: Receives one line per pass.
         processes: 1 or 2 share the work; see :class:`recsim_hrl.simulator.gradients.Gradients`.
         make: Makes the model that begins, from the width of an item embedding and ``config``; one of another form than
@@ -143,21 +141,21 @@ def fit_response_model(
     model.begin_with_categories(embeddings, catalogue.categories)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     batches = len(sequences.cuts(training, config.batch, np.random.default_rng(config.seed)))
-    schedule = _one_cycle(batches * config.passes)
+    schedule = one_cycle(batches * config.passes)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     store = _Checkpoint(checkpoint, fit_key(sequences, embeddings, config))
-    best, history, first = _Best(), [], 0
+    best, history, first = Best(), [], 0
     if state := store.load():
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        best = _Best(state["best_loss"], state["best_model"])
+        best = Best(state["best_loss"], state["best_model"])
         history, first = state["history"], len(state["history"])
         log(f"resuming after pass {first}")
     with Gradients(model, embeddings, sequences, processes) as gradients:
         for number in range(first, config.passes):
             # Asked before a pass and not after it, so that a fit that resumes here stops like one that never paused.
-            if _is_stale(history, config.patience):
+            if is_stale(history, config.patience):
                 break
             train_loss = _one_pass(gradients, optimizer, scheduler, training, config, number)
             held_loss = log_loss(model.eval(), embeddings, sequences, held)
@@ -169,48 +167,7 @@ def fit_response_model(
     model.load_state_dict(best.weights)
     model.eval().requires_grad_(False)
     calibrate(model, embeddings, sequences, held)
-    store.remove()
     return model, {"passes": history, "held_out_log_loss": log_loss(model, embeddings, sequences, held)}
-
-
-def split_sessions(size: int, config: FitConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the training and of the held-out sessions."""
-    if size < 2:
-        raise ValueError(f"fit: got {size} sessions, allowed 2 or more as one is held out; bring a longer log")
-    order = np.random.default_rng(config.seed).permutation(size)
-    cut = min(size - 1, max(1, round(size * config.held_out)))
-    return np.sort(order[cut:]), np.sort(order[:cut])
-
-
-def _is_stale(history: list[dict], patience: int) -> bool:
-    """Whether the last ``patience`` passes brought no improvement on the held-out sessions."""
-    losses = [entry["held_out_log_loss"] for entry in history]
-    return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
-
-
-@dataclass
-class _Best:
-    """The best weights so far by held-out loss."""
-
-    loss: float = math.inf
-    weights: dict | None = None
-
-    def offer(self, loss: float, model: ResponseModel) -> None:
-        if self.weights is None or loss < self.loss:
-            self.loss = loss
-            self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _one_cycle(total: int) -> Callable[[int], float]:
-    """Share of the peak learning rate at each step: a linear rise over the first tenth, then a cosine to zero."""
-    rise = max(1, total // 10)
-
-    def share(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise)))) + 1e-3
-
-    return share
 
 
 def _one_pass(gradients, optimizer, scheduler, training, config, number) -> float:
@@ -280,24 +237,32 @@ def fit_simulator(
     name: str | None = None,
     report: Callable[[str], None] = print,
     processes: int = 1,
+    leaving: LeaveConfig | None = None,
 ) -> Simulator:
-    """Fit a simulator to ``log`` and write it to the folder ``path``; 1 or 2 processes find the same."""
-    config, path = config or FitConfig(), Path(path)
+    """Fit a simulator to ``log`` and write it to the folder ``path``; 1 or 2 processes find the same.
+
+    With what the log covers, and a model of when users leave, unless all sessions have the same length.
+    """
+    config, path, leaving = config or FitConfig(), Path(path), leaving or LeaveConfig()
     check_place(path)  # now, and not after the work
     sequences = load_sequences(log)
     catalogue = log.items
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.name}.fit")
     model, history = fit_response_model(sequences, catalogue, config, checkpoint, report, processes)
+    leaves, leave_history = fit_leaving(model.weights, catalogue, sequences, leaving, report)
     provenance = {
         "log": {"name": log.name, "metadata": log.metadata, "impressions": len(sequences.items)},
         "data_sha256": fit_key(sequences, catalogue.embeddings, config),
         "fit": dataclasses.asdict(config),
         "history": history,
+        "leaving": {"fit": dataclasses.asdict(leaving), "history": leave_history},
     }
     simulator = simulator_of(name or path.name, model, sequences, catalogue, config, provenance)
-    simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
+    support = log_coverage(simulator, sequences).support
+    simulator = dataclasses.replace(simulator, support=support, leaving=leaves)
     save_simulator(simulator, path)
+    checkpoint.unlink(missing_ok=True)
     return simulator
 
 
@@ -328,6 +293,36 @@ def add_support(folder: str | Path, log: InteractionLog) -> Simulator:
     Raises:
         ValueError: if the simulator was fitted to another log.
     """
+    simulator, sequences = _with_its_log(folder, log)
+    simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
+    save_annex(simulator.support, SUPPORT_FILE, folder)
+    return simulator
+
+
+def add_leaving(
+    folder: str | Path,
+    log: InteractionLog,
+    config: LeaveConfig | None = None,
+    report: Callable[[str], None] = print,
+) -> Simulator:
+    """Put a leave model that is fitted to ``log`` beside the simulator in ``folder``, as :func:`add_support` does.
+
+    Raises:
+        ValueError: if the simulator was fitted to another log, or no session of it ends by itself.
+    """
+    simulator, sequences = _with_its_log(folder, log)
+    leaving, _ = fit_leaving(simulator.model.weights, simulator.catalogue, sequences, config or LeaveConfig(), report)
+    if leaving is None:
+        raise ValueError(
+            f"{log.path}: all sessions have the length at which the log cut them, allowed a log in which users leave; "
+            "pass a longer `longest` if they did leave then"
+        )
+    save_annex(leaving, LEAVING_FILE, folder)
+    return dataclasses.replace(simulator, leaving=leaving)
+
+
+def _with_its_log(folder: str | Path, log: InteractionLog) -> tuple[Simulator, Sequences]:
+    """The simulator in ``folder``, and the sessions of ``log``, which it must have been fitted to."""
     simulator, sequences = load_simulator(folder), load_sequences(log)
     ours, theirs = simulator.item_counts.numpy(), item_counts(sequences, len(log.items))
     if ours.shape != theirs.shape or abs(ours - theirs).sum() > _ANOTHER_PROCESSOR * ours.sum():
@@ -335,6 +330,4 @@ def add_support(folder: str | Path, log: InteractionLog) -> Simulator:
             f"{log.path}: holds other responses than the log that the simulator {simulator.name!r} was fitted to, "
             "allowed that log; `recsim-hrl inspect` tells which one it was"
         )
-    simulator = dataclasses.replace(simulator, support=log_coverage(simulator, sequences).support)
-    save_annex(simulator.support, SUPPORT_FILE, folder)
-    return simulator
+    return simulator, sequences

@@ -96,7 +96,6 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
     assert history == whole_history
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
-    assert not checkpoint.exists()
 
 
 def test_a_fit_that_was_interrupted_after_stopping_early_does_not_train_on(tmp_path, monkeypatch):
@@ -227,6 +226,17 @@ def test_fit_simulator_writes_what_it_returns(tmp_path):
     assert len(loaded.visits) == SMALL.pool and loaded.catalogue.item_ids[0] == 500
     assert int(loaded.item_counts.sum()) == 60 * LENGTH
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "simulator"]  # no checkpoint is left
+
+
+def test_a_fit_that_is_interrupted_behind_the_response_model_does_not_begin_anew(tmp_path, monkeypatch):
+    log, lines = toy_log(tmp_path / "log", 60, 0), []
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "fit_leaving", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit_simulator(log, tmp_path / "simulator", SMALL, report=quiet)
+    fit_simulator(log, tmp_path / "simulator", SMALL, report=lines.append)
+    assert lines[0] == "resuming after pass 3" and not any(line.startswith("pass") for line in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "simulator"]
 
 
 def test_simulators_of_one_seed_offer_the_same_candidates(tmp_path):
