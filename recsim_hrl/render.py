@@ -35,18 +35,36 @@ class SessionTrace:
     user: int
     session_length: int
     impressions: list[Impression] = field(default_factory=list)
+    slate_size: int | None = None
+    """Items of a slate, where slates are shown; of all but the last, every item was seen."""
+
+    @property
+    def title(self) -> str:
+        """The task."""
+        return "RecSession" if self.slate_size is None else "RecSlate"
+
+    @property
+    def progress(self) -> str:
+        """How much of the session is over."""
+        seen, size = len(self.impressions), self.slate_size
+        if size is None:
+            return f"step {seen} of {self.session_length}"
+        return f"request {-(-seen // size)} of {self.session_length // size}, {seen} items seen"
 
     def __str__(self) -> str:
+        size, place = self.slate_size, "step" if self.slate_size is None else "slot"
+        first = f"{place:>5}" if size is None else f"{'request':>7}{place:>5}"
         lines = [
-            f"RecSession  user {self.user}  step {len(self.impressions)} of {self.session_length}",
-            f"{'step':>5}{'item':>12}{'category':>10}{'price':>11}  {'response':<9}{'reward':>8}{'total':>10}",
+            f"{self.title}  user {self.user}  {self.progress}",
+            f"{first}{'item':>12}{'category':>10}{'price':>11}  {'response':<9}{'reward':>8}{'total':>10}",
         ]
         total = 0.0
-        for step, shown in enumerate(self.impressions, 1):
+        for step, shown in enumerate(self.impressions):
             total += shown.reward
+            where = f"{step + 1:>5}" if size is None else f"{step // size + 1:>7}{step % size + 1:>5}"
             lines.append(
-                f"{step:>5}{shown.item_id:>12}{shown.category:>10}{shown.price:>11.2f}  "
-                f"{RESPONSES[shown.response]:<9}{shown.reward:>8g}{total:>10g}"
+                f"{where}{shown.item_id:>12}{shown.category:>10}{shown.price:>11.2f}  "
+                f"{RESPONSES[shown.response]:<9}{shown.reward:>8.4g}{total:>10.4g}"
             )
         return "\n".join(lines)
 

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gymnasium as gym
-import numpy as np
-from gymnasium.error import ResetNeeded
-
-from recsim_hrl.render import SessionTrace, Window, picture
+from recsim_hrl.envs.single import UserEnv
 from recsim_hrl.simulator.core import Action, Observation, Search, SessionConfig
 from recsim_hrl.types import DEFAULT_REWARDS
-from recsim_hrl.vector.shell import Restocked, SessionBatch, check_render_mode, impression, load_core
-from recsim_hrl.vector.users import check_options
+from recsim_hrl.vector.shell import Restocked, SessionBatch, load_core
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
     from recsim_hrl.simulator.store import Simulator
 
-_FIRST = np.zeros(1, dtype=np.int64)
 
-
-class RecSessionEnv(Restocked, gym.Env):
+class RecSessionEnv(Restocked, UserEnv):
     r"""One item per step for one user, over a response model learned from logs.
 
     ## Description
@@ -156,8 +149,6 @@ class RecSessionEnv(Restocked, gym.Env):
     Hierarchical Reinforcement Learning for Recommendations." SIGIR 2020.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}
-
     def __init__(
         self,
         session_length: int = 50,
@@ -189,57 +180,7 @@ class RecSessionEnv(Restocked, gym.Env):
             rewards=rewards,
             flat=flat,
         )
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self._window = Window() if render_mode == "human" else None
+        self._begin(render_mode)
         core = load_core(simulator, split, config, simulators=simulators)
         self._batch = SessionBatch(core, 1, report_support)
         self._stock(core)
-        self._trace: SessionTrace | None = None
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin a session; ``options={"user": k}`` picks the user of the pool."""
-        super().reset(seed=seed)
-        user = check_options(options, ("user",)).get("user")
-        self._batch.start(_FIRST, [seed], [user], self.np_random)
-        info = {name: value.item() for name, value in self._batch.whose().items()}
-        if self.render_mode is not None:
-            self._trace = SessionTrace(info["user"], self.core.config.session_length)
-            self._show()
-        return self._observe(), info
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Show one item to the user."""
-        reward, terminated, truncated, step_info = self._batch.advance(np.asarray(action)[None])
-        info: dict[str, Any] = {name: value.item() for name, value in step_info.items()}
-        if truncated[0]:
-            info["session"] = {name: value.item() for name, value in self._batch.session_info().items()}
-        if self._trace is not None:
-            self._trace.impressions.append(impression(self.core, step_info, 0))
-            self._show()
-        return self._observe(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
-
-    def _observe(self) -> Any:
-        observation = self._batch.observe()
-        if isinstance(observation, dict):
-            return {name: value[0] for name, value in observation.items()}
-        return observation[0]
-
-    def _show(self) -> None:
-        if self._window is not None:
-            self._window.show(picture(self._trace), self.metadata["render_fps"])
-
-    def render(self) -> Any:
-        """The session so far: text ("ansi") or a picture ("rgb_array"); "human" shows its window by itself."""
-        if self.render_mode is None:
-            gym.logger.warn("render() draws nothing without a render_mode; pass one to gym.make")
-            return None
-        if self._trace is None:
-            raise ResetNeeded("there is no session to render yet; call reset() first")
-        if self.render_mode == "human":
-            return None
-        return str(self._trace) if self.render_mode == "ansi" else picture(self._trace)
-
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        if self._window is not None:
-            self._window.close()

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gymnasium as gym
-import numpy as np
-from gymnasium.error import ResetNeeded
-
-from recsim_hrl.render import SessionTrace, picture
+from recsim_hrl.envs.single import UserEnv
 from recsim_hrl.simulator.core import Observation
-from recsim_hrl.simulator.slate_core import Leave, RewardRule, SlateAction, SlateConfig
+from recsim_hrl.simulator.slate_config import Leave, RewardRule, SlateAction, SlateConfig
 from recsim_hrl.types import DEFAULT_REWARDS
-from recsim_hrl.vector.shell import check_render_mode
-from recsim_hrl.vector.slate_batch import (
-    SlateBatch,
-    load_slate_core,
-    slate_action_space,
-    slate_observation_space,
-    trace_slate,
-)
-from recsim_hrl.vector.users import check_options
+from recsim_hrl.vector.slate_batch import SlateBatch, SlateOffer, load_slate_core
 
 if TYPE_CHECKING:
     from recsim_hrl.semantic_ids import SemanticIds
     from recsim_hrl.simulator.folder import SimulatorData
     from recsim_hrl.simulator.store import Simulator
 
-_FIRST = np.zeros(1, dtype=np.int64)
 
-
-class RecSlateEnv(gym.Env):
+class RecSlateEnv(SlateOffer, UserEnv):
     r"""A slate of items per request for one user, who may leave, over models learned from logs.
 
     ## Description
@@ -145,14 +132,13 @@ class RecSlateEnv(gym.Env):
     WWW 2023. "Hierarchical Semantic RL", arXiv 2510.09167.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}
-
     def __init__(
         self,
         slate_size: int = 9,
         *,
         max_requests: int = 20,
         simulator: str | Path | Simulator | SimulatorData = "default",
+        simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
         split: str = "train",
         action: SlateAction = "items",
         observation: Observation = "embeddings",
@@ -165,7 +151,8 @@ class RecSlateEnv(gym.Env):
         history: int = 20,
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
-        semantic_ids: SemanticIds | None = None,
+        semantic_ids: SemanticIds | str | Path | None = None,
+        report_support: bool = False,
         render_mode: str | None = None,
     ) -> None:
         config = SlateConfig(
@@ -183,42 +170,7 @@ class RecSlateEnv(gym.Env):
             response_noise=response_noise,
             rewards=rewards,
         )
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self.core = load_slate_core(simulator, split, config, semantic_ids)
-        self._batch = SlateBatch(self.core, 1)
-        self.item_embeddings, self.candidate_items = self.core.catalogue.embeddings, self.core.stock
-        self.slate_size = slate_size
-        self.action_space, self.observation_space = slate_action_space(self.core), slate_observation_space(self.core)
-        self._trace: SessionTrace | None = None
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin a session; ``options={"user": k}`` picks the user of the pool."""
-        super().reset(seed=seed)
-        user = check_options(options, ("user",)).get("user")
-        self._batch.start(_FIRST, [seed], [user], self.np_random)
-        info = {name: value.item() for name, value in self._batch.whose().items()}
-        if self.render_mode is not None:
-            self._trace = SessionTrace(info["user"], self.core.config.session_length)
-        return self._observe(), info
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Show one slate to the user."""
-        reward, terminated, truncated, step_info = self._batch.advance(np.asarray(action)[None])
-        if self._trace is not None:
-            trace_slate(self._trace, self.core, step_info, 0)
-        info: dict[str, Any] = {name: value[0] if value.ndim > 1 else value.item() for name, value in step_info.items()}
-        if terminated[0] or truncated[0]:
-            info["session"] = {name: value.item() for name, value in self._batch.session_info().items()}
-        return self._observe(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
-
-    def _observe(self) -> dict[str, np.ndarray]:
-        return {name: value[0] for name, value in self._batch.observe().items()}
-
-    def render(self) -> Any:
-        """The session so far: text ("ansi") or a picture ("rgb_array")."""
-        if self.render_mode is None:
-            gym.logger.warn("render() draws nothing without a render_mode; pass one to gym.make")
-            return None
-        if self._trace is None:
-            raise ResetNeeded("there is no session to render yet; call reset() first")
-        return str(self._trace) if self.render_mode == "ansi" else picture(self._trace)
+        self._begin(render_mode)
+        core = load_slate_core(simulator, split, config, semantic_ids, simulators=simulators)
+        self._batch = SlateBatch(core, 1, report_support)
+        self._offer(core)

@@ -104,6 +104,14 @@ class EnsembleCore(SessionCore):
         return [(member, rows) for member, rows in blocks if len(rows)]
 
 
+def core_of(
+    data: SimulatorData | Sequence[SimulatorData], config: SessionConfig, threads: int | None = None
+) -> SessionCore:
+    """The core of a simulator, or of the ensemble of several."""
+    kind = SessionCore if isinstance(data, SimulatorData) else EnsembleCore.of
+    return kind(data, config, threads)
+
+
 def _check_alike(first: SimulatorData, other: SimulatorData, place: int) -> None:
     """Refuse a simulator ``other`` that cannot play beside the ``first``."""
     ours, theirs = first.catalogue, other.catalogue

@@ -10,11 +10,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from recsim_hrl.render import SessionTrace, picture
-from recsim_hrl.vector.users import Arrays, UserBatch, check_options, check_seed
+from recsim_hrl.vector.shell import check_render_mode
+from recsim_hrl.vector.state import put_state, take_state
+from recsim_hrl.vector.users import UserBatch, check_options, check_seed
 
 
 class UserVectorEnv(VectorEnv):
-    """``num_envs`` users side by side; a subclass makes ``_batch`` and says what is drawn of a step.
+    """``num_envs`` users side by side; a subclass makes ``_batch``, and calls ``_begin`` before.
 
     A session that ends is followed by the next one in the same step (``AutoresetMode.SAME_STEP``):
     ``info["final_obs"]`` and ``info["final_info"]`` hold the end of the old one.
@@ -30,7 +32,7 @@ class UserVectorEnv(VectorEnv):
 
     def _begin(self, render_mode: str | None) -> None:
         """Take over what is drawn; nobody plays yet."""
-        self.render_mode = render_mode
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self._traces: list[SessionTrace] = []
 
     def reset(
@@ -58,7 +60,7 @@ class UserVectorEnv(VectorEnv):
         """Play one step with every user; sessions that end are followed by new ones in the same step."""
         reward, terminated, truncated, step_info = self._batch.advance(actions)
         for row, trace in enumerate(self._traces):
-            self._trace(trace, step_info, row)
+            self._batch.add_to(trace, step_info, row)
         observation = self._batch.observe()
         info: dict[str, Any] = {}
         ended = terminated | truncated
@@ -76,15 +78,29 @@ class UserVectorEnv(VectorEnv):
         info |= _masked(self._batch.whose(), everyone)
         return observation, reward, terminated, truncated, info
 
-    def _trace(self, trace: SessionTrace, step_info: Arrays, row: int) -> None:
-        """Add to a user's ``trace`` what the last step showed."""
-        raise NotImplementedError
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Where all users stand, as arrays by name: another environment of the same arguments can go on from there.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        return take_state(self._batch)
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what :meth:`state_dict` gave: the same actions bring the same items, responses and observations.
+
+        Pictures of sessions begin anew, and so does ``np_random``, which only resets without a seed ask.
+
+        Raises:
+            ValueError: If the arrays are damaged, or of another task or number of users.
+        """
+        put_state(self._batch, state)
+        self._begin_traces(np.arange(self.num_envs))
 
     def _begin_traces(self, rows: np.ndarray) -> None:
         if self.render_mode is None:
             return
-        users, length = self._batch.whose()["user"], self._batch.core.config.session_length
-        begun = [SessionTrace(int(user), length) for user in users]
+        begun = [self._batch.new_trace(int(user)) for user in self._batch.whose()["user"]]
         self._traces = self._traces or begun
         for row in rows:
             self._traces[row] = begun[row]

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recsim_hrl.render import SessionTrace
 from recsim_hrl.simulator.core import Action, Observation, Search, SessionConfig
 from recsim_hrl.types import DEFAULT_REWARDS
 from recsim_hrl.vector.autoreset import UserVectorEnv
-from recsim_hrl.vector.shell import Restocked, SessionBatch, VectorOffer, check_render_mode, impression, load_core
-from recsim_hrl.vector.state import put_state, take_state
-from recsim_hrl.vector.users import Arrays, check_num_envs
+from recsim_hrl.vector.shell import Restocked, SessionBatch, VectorOffer, load_core
+from recsim_hrl.vector.users import check_num_envs
 
 if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
@@ -73,30 +69,8 @@ class RecSessionVectorEnv(Restocked, VectorOffer, UserVectorEnv):
             rewards=rewards,
             flat=flat,
         )
-        self._begin(check_render_mode(render_mode, self.metadata["render_modes"]))
+        self._begin(render_mode)
         self.num_envs = check_num_envs(num_envs)
         core = load_core(simulator, split, config, threads, simulators)
         self._batch = SessionBatch(core, num_envs, report_support)
         self._stock(core)
-
-    def _trace(self, trace: SessionTrace, step_info: Arrays, row: int) -> None:
-        trace.impressions.append(impression(self.core, step_info, row))
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Where all users stand, as arrays by name: another environment of the same arguments can go on from there.
-
-        Raises:
-            ResetNeeded: Before the first reset.
-        """
-        return take_state(self._batch)
-
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from what :meth:`state_dict` gave: the same actions bring the same items, responses and observations.
-
-        Pictures of sessions begin anew, and so does ``np_random``, which only resets without a seed ask.
-
-        Raises:
-            ValueError: If the arrays are damaged, or of another task or number of users.
-        """
-        put_state(self._batch, state)
-        self._begin_traces(np.arange(self.num_envs))

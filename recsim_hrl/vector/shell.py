@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from gymnasium.vector.utils import batch_space
 
-from recsim_hrl.render import Impression
+from recsim_hrl.render import Impression, SessionTrace
 from recsim_hrl.simulator.core import HISTORIES, Outcome, SessionConfig, SessionCore, session_totals
-from recsim_hrl.simulator.ensemble import EnsembleCore
+from recsim_hrl.simulator.ensemble import core_of
 from recsim_hrl.simulator.folder import SimulatorData, load_data
 from recsim_hrl.types import CLICK, ORDER, Catalogue, R
 from recsim_hrl.vector.support import SupportReport
@@ -34,13 +34,26 @@ def load_core(
     Raises:
         ValueError: If both are given, or the simulators do not fit together.
     """
+    return core_of(load_simulators(simulator, split, simulators), config, threads)
+
+
+def load_simulators(
+    simulator: str | Path | Simulator | SimulatorData,
+    split: str,
+    simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
+) -> SimulatorData | list[SimulatorData]:
+    """One simulator as arrays, or all of the ``simulators`` of an ensemble.
+
+    Raises:
+        ValueError: If both are given.
+    """
     if simulators is None:
-        return SessionCore(load_simulator_data(simulator, split), config, threads)
+        return load_simulator_data(simulator, split)
     if not isinstance(simulators, (list, tuple)):
         raise ValueError(f"simulators: got {simulators!r}, allowed a list of names or folders; put it in brackets")
     if simulator != "default":
         raise ValueError(f"simulators: got them beside simulator={simulator!r}, allowed one of the two; leave one out")
-    return EnsembleCore.of([load_simulator_data(one, split) for one in simulators], config, threads)
+    return [load_simulator_data(one, split) for one in simulators]
 
 
 def load_simulator_data(simulator: str | Path | Simulator | SimulatorData, split: str) -> SimulatorData:
@@ -126,6 +139,16 @@ class SessionBatch(UserBatch):
         state = self._running()
         return session_totals(state.responses.copy(), self.core.rewards, state.step.copy())
 
+    def new_trace(self, user: int) -> SessionTrace:
+        """What a rendering tells of a session of ``user`` that begins."""
+        return SessionTrace(user, self.core.config.session_length)
+
+    def add_to(self, trace: SessionTrace, info: Arrays, row: int) -> None:
+        """Add to the ``trace`` of the user in a ``row`` what the step showed that ``info`` tells of."""
+        price, response = self.core.catalogue.prices[info["item"][row]].item(), int(info["response"][row])
+        item, category, reward = (info["item_id"][row], info["category"][row], self.core.rewards[response])
+        trace.impressions.append(Impression(int(item), int(category), price, response, float(reward)))
+
 
 class Offer:
     """What an environment offers to agents: the items and spaces of its ``core``."""
@@ -135,7 +158,12 @@ class Offer:
         self.core = core
         self.item_embeddings = core.catalogue.embeddings  # (I, D)
         self.candidate_items = core.candidates  # (C,)
-        self._set_spaces(action_space(core), observation_space(core))
+        self._set_spaces(*self._spaces(core))
+
+    @staticmethod
+    def _spaces(core: SessionCore) -> tuple[Space, Space]:
+        """Spaces of one user's actions and observations."""
+        return action_space(core), observation_space(core)
 
     def _set_spaces(self, action: Space, observation: Space) -> None:
         """Take over the spaces of one user; a vector environment has others."""
@@ -171,14 +199,6 @@ class Restocked(Offer):
     def _stock(self, core: SessionCore) -> None:
         self._batch.core = core
         self._offer(core)
-
-
-def impression(core: SessionCore, info: Arrays, row: int) -> Impression:
-    """What user ``row`` saw and did in the step that ``info`` tells of."""
-    price, response = core.catalogue.prices[info["item"][row]].item(), int(info["response"][row])
-    return Impression(
-        int(info["item_id"][row]), int(info["category"][row]), price, response, float(core.rewards[response])
-    )
 
 
 def check_render_mode(mode: str | None, allowed: list[str]) -> str | None:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gymnasium.vector.utils import batch_space
-
-from recsim_hrl.render import SessionTrace
 from recsim_hrl.simulator.core import Observation
-from recsim_hrl.simulator.slate_core import Leave, RewardRule, SlateAction, SlateConfig
+from recsim_hrl.simulator.slate_config import Leave, RewardRule, SlateAction, SlateConfig
 from recsim_hrl.types import DEFAULT_REWARDS
 from recsim_hrl.vector.autoreset import UserVectorEnv
-from recsim_hrl.vector.shell import check_render_mode
-from recsim_hrl.vector.slate_batch import (
-    SlateBatch,
-    load_slate_core,
-    slate_action_space,
-    slate_observation_space,
-    trace_slate,
-)
-from recsim_hrl.vector.users import Arrays, check_num_envs
+from recsim_hrl.vector.shell import VectorOffer
+from recsim_hrl.vector.slate_batch import SlateBatch, SlateOffer, load_slate_core
+from recsim_hrl.vector.users import check_num_envs
 
 if TYPE_CHECKING:
     from recsim_hrl.semantic_ids import SemanticIds
@@ -28,7 +20,7 @@ if TYPE_CHECKING:
     from recsim_hrl.simulator.store import Simulator
 
 
-class RecSlateVectorEnv(UserVectorEnv):
+class RecSlateVectorEnv(SlateOffer, VectorOffer, UserVectorEnv):
     """``num_envs`` RecSlate users side by side; see :class:`recsim_hrl.envs.slate.RecSlateEnv` for the task.
 
     Seeds, resets, autoreset and the options of ``reset`` are those of
@@ -50,6 +42,7 @@ class RecSlateVectorEnv(UserVectorEnv):
         slate_size: int = 9,
         max_requests: int = 20,
         simulator: str | Path | Simulator | SimulatorData = "default",
+        simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
         split: str = "train",
         action: SlateAction = "items",
         observation: Observation = "embeddings",
@@ -62,7 +55,8 @@ class RecSlateVectorEnv(UserVectorEnv):
         history: int = 20,
         response_noise: float = 0.0,
         rewards: tuple[float, float, float] = DEFAULT_REWARDS,
-        semantic_ids: SemanticIds | None = None,
+        semantic_ids: SemanticIds | str | Path | None = None,
+        report_support: bool = False,
         render_mode: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -83,16 +77,8 @@ class RecSlateVectorEnv(UserVectorEnv):
             response_noise=response_noise,
             rewards=rewards,
         )
-        self._begin(check_render_mode(render_mode, self.metadata["render_modes"]))
+        self._begin(render_mode)
         self.num_envs = check_num_envs(num_envs)
-        self.core = load_slate_core(simulator, split, config, semantic_ids, threads)
-        self._batch = SlateBatch(self.core, num_envs)
-        self.item_embeddings, self.candidate_items = self.core.catalogue.embeddings, self.core.stock
-        self.slate_size = slate_size
-        self.single_action_space = slate_action_space(self.core)
-        self.single_observation_space = slate_observation_space(self.core)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-
-    def _trace(self, trace: SessionTrace, step_info: Arrays, row: int) -> None:
-        trace_slate(trace, self.core, step_info, row)
+        core = load_slate_core(simulator, split, config, semantic_ids, threads, simulators)
+        self._batch = SlateBatch(core, num_envs, report_support)
+        self._offer(core)

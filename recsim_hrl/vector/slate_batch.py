@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ from gymnasium.spaces import Box, Dict, MultiBinary, MultiDiscrete, Space
 
 from recsim_hrl.render import Impression, SessionTrace
 from recsim_hrl.simulator.nearest import ROUNDING
-from recsim_hrl.simulator.slate_core import TOKEN_BOUND, SlateConfig, SlateCore, SlateOutcome, slate_totals
+from recsim_hrl.simulator.slate_config import SlateConfig
+from recsim_hrl.simulator.slate_core import SlateCore, SlateOutcome, slate_totals
 from recsim_hrl.types import CLICK, ORDER
-from recsim_hrl.vector.shell import load_simulator_data, observation_space
+from recsim_hrl.vector.shell import Offer, load_simulators, observation_space
+from recsim_hrl.vector.support import SupportReport
 from recsim_hrl.vector.users import Arrays, UserBatch
 
 if TYPE_CHECKING:
@@ -20,17 +23,24 @@ if TYPE_CHECKING:
     from recsim_hrl.simulator.folder import SimulatorData
     from recsim_hrl.simulator.store import Simulator
 
+TOKEN_BOUND = 10.0
+"""Logits of tokens lie between this and its negative."""
+
 
 def load_slate_core(
     simulator: str | Path | Simulator | SimulatorData,
     split: str,
     config: SlateConfig,
-    semantic_ids: SemanticIds | None = None,
+    semantic_ids: SemanticIds | str | Path | None = None,
     threads: int | None = None,
+    simulators: Sequence[str | Path | Simulator | SimulatorData] | None = None,
 ) -> SlateCore:
-    """The core of a task over a simulator, or over one loaded by name or folder."""
-    codes = None if semantic_ids is None else np.asarray(semantic_ids.codes)
-    return SlateCore(load_simulator_data(simulator, split), config, codes, threads)
+    """The core of a task; for the simulators see :func:`recsim_hrl.vector.shell.load_core`."""
+    if isinstance(semantic_ids, (str, Path)):
+        from recsim_hrl.semantic_ids import load_semantic_ids  # needed where actions are tokens alone
+
+        semantic_ids = load_semantic_ids(semantic_ids)
+    return SlateCore(load_simulators(simulator, split, simulators), config, semantic_ids, threads)
 
 
 def slate_action_space(core: SlateCore) -> Space:
@@ -38,80 +48,120 @@ def slate_action_space(core: SlateCore) -> Space:
     slots, width = core.config.slate_size, core.catalogue.embeddings.shape[1]
     match core.config.action:
         case "items":
-            return MultiDiscrete(np.full(slots, len(core.stock)))
+            return MultiDiscrete(np.full(slots, len(core.candidates)))
         case "embeddings":
             return Box(-core.bound, core.bound, (slots, width), np.float32)
         case "query":
             return Box(-core.bound, core.bound, (width,), np.float32)
-    levels, tokens = core.codes.shape[1], int(core.codes.max()) + 1
-    return Box(-TOKEN_BOUND, TOKEN_BOUND, (levels, tokens), np.float32)
+    return Box(-TOKEN_BOUND, TOKEN_BOUND, core.token_shape, np.float32)
 
 
 def slate_observation_space(core: SlateCore) -> Dict:
     """Observation space of one user."""
-    histories = observation_space(core.session)
-    return Dict(
-        {**histories.spaces, "available": MultiBinary(len(core.stock)), "request": Box(0.0, 1.0, (1,), np.float32)}
-    )
+    histories, stock = observation_space(core.session), len(core.candidates)
+    return Dict({**histories.spaces, "available": MultiBinary(stock), "request": Box(0.0, 1.0, (1,), np.float32)})
 
 
 class SlateBatch(UserBatch):
-    """``size`` users of RecSlate: what the vector and the single environment share."""
+    """``size`` users of RecSlate: what the vector and the single environment share.
+
+    Args:
+        core: The task.
+        size: Number of users.
+        report_support: Whether the info of a step tells how much of it the log covers.
+    """
 
     core: SlateCore
+
+    def __init__(self, core: SlateCore, size: int, report_support: bool = False) -> None:
+        super().__init__(core, size)
+        self.support = SupportReport(core.session, size) if report_support else None
+        self._shape, space = (size, *slate_action_space(core).shape), slate_action_space(core)
+        if core.config.action == "items":
+            self._kinds, self._name, self._bounds, self._slack = "iu", "whole numbers", (0, int(space.nvec[0]) - 1), 0.0
+        else:
+            self._kinds, self._name, self._slack = "fiu", "numbers", ROUNDING
+            self._bounds = (float(space.low.min()), float(space.high.max()))
 
     def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
         """Play one request: rewards (B,) float64, terminated and truncated (B,) bool, and the step's info as arrays."""
         state = self._playing()
         outcome = self.core.step(state, self._read(actions))
-        terminated = state.left.copy()
-        truncated = self.core.terminal(state) & ~terminated
-        self._ended = bool((terminated | truncated).any())
-        return outcome.reward, terminated, truncated, self._info(outcome)
+        ended, terminated = self.core.terminal(state), state.left.copy()
+        self._ended = np.count_nonzero(ended) > 0
+        return outcome.reward, terminated, ended & ~terminated, self._info(outcome)
 
     def _read(self, actions: Any) -> np.ndarray:
         """The actions as an array of the core's, if they are elements of the action space."""
-        array, space = np.asarray(actions), slate_action_space(self.core)
-        kind, shape = self.core.config.action, (self.size, *space.shape)
-        kinds, name = ("iu", "whole numbers") if kind == "items" else ("fiu", "numbers")
-        if array.dtype.kind not in kinds or array.shape != shape:
+        array, kind = np.asarray(actions), self.core.config.action
+        if array.dtype.kind not in self._kinds or array.shape != self._shape:
             raise ValueError(
-                f"{kind} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape {shape} (the first "
-                f"{self.size} is the number of users); pass an element of the action space"
+                f"{kind} action: got {array.dtype} of shape {array.shape}, allowed {self._name} of shape "
+                f"{self._shape} (the first {self.size} is the number of users); pass an element of the action space"
             )
-        if kind == "items":
-            low, high, slack = 0, len(self.core.stock) - 1, 0.0
-        else:
-            low, high, slack = float(space.low.min()), float(space.high.max()), ROUNDING
-        wrong = ~((array >= low - slack) & (array <= high + slack))
+        low, high = self._bounds
+        wrong = ~((array >= low - self._slack) & (array <= high + self._slack))
         if wrong.any():
             fix = "check the policy for NaN" if np.isnan(array[wrong]).any() else "clip it to the action space"
             raise ValueError(f"{kind} action: got an entry {array[wrong][0]:.7g}, allowed {low:g} to {high:g}; {fix}")
         return np.ascontiguousarray(array, np.int64 if kind == "items" else np.float32)
 
     def _info(self, outcome: SlateOutcome) -> Arrays:
-        catalogue, seen = self.core.catalogue, outcome.is_seen
-        paid = self.core.rewards[outcome.response] * seen  # (B, K)
+        catalogue, response, seen = self.core.catalogue, outcome.response, outcome.is_seen
+        paid = self.core.rewards[response] * seen  # (B, K)
         return {
-            "response": outcome.response,
+            "response": response,
             "is_seen": seen,
             "item": outcome.item,
             "item_id": catalogue.item_ids[outcome.item],
             "category": catalogue.categories[outcome.item],
-            "click_reward": (paid * (outcome.response == CLICK)).sum(1),
-            "order_reward": (paid * (outcome.response == ORDER)).sum(1),
+            "click_reward": (paid * (response == CLICK)).sum(1),
+            "order_reward": (paid * (response == ORDER)).sum(1),
             **self.whose(),
+            **({} if self.support is None else self._told(outcome)),
         }
+
+    def _told(self, outcome: SlateOutcome) -> Arrays:
+        """What the log holds of such impressions, (B, K) each; nothing of those that were not seen."""
+        session = self.state.session
+        before = session.step - outcome.is_seen.sum(1)  # (B,) impressions before the request
+        slots = [
+            self.support.tell(self.core.session, session._replace(step=before + slot + 1), outcome.response[:, slot])
+            for slot in range(outcome.response.shape[1])
+        ]
+        return {name: np.stack([slot[name] for slot in slots], 1) * outcome.is_seen for name in slots[0]}
 
     def session_info(self) -> Arrays:
         """Totals of the sessions so far, as arrays (B,)."""
         return slate_totals(self._running(), self.core.rewards)
 
+    def new_trace(self, user: int) -> SessionTrace:
+        """What a rendering tells of a session of ``user`` that begins."""
+        return SessionTrace(user, self.core.config.session_length, slate_size=self.core.config.slate_size)
 
-def trace_slate(trace: SessionTrace, core: SlateCore, info: Arrays, row: int) -> None:
-    """Add to a user's ``trace`` what of the last slate it saw."""
-    for slot in np.flatnonzero(info["is_seen"][row]):
-        item, response = info["item"][row, slot], int(info["response"][row, slot])
-        price, category = core.catalogue.prices[item].item(), int(core.catalogue.categories[item])
-        reward = float(core.rewards[response])
-        trace.impressions.append(Impression(int(info["item_id"][row, slot]), category, price, response, reward))
+    def add_to(self, trace: SessionTrace, info: Arrays, row: int) -> None:
+        """Add to the ``trace`` of the user in a ``row`` what it saw of the slate that ``info`` tells of.
+
+        What a published reward pays is noted with the last item, as it is no sum over the items.
+        """
+        core, (response, seen) = self.core, (info[name][row : row + 1] for name in ("response", "is_seen"))
+        rewards = core.rewards[response[0]]  # (K,)
+        slots = np.flatnonzero(seen[0])
+        if core.config.reward != "responses":
+            rewards = np.where(np.arange(len(rewards)) == slots[-1], core.reward(response, seen), 0.0)
+        for slot in slots:
+            item, price = int(info["item_id"][row, slot]), core.catalogue.prices[info["item"][row, slot]].item()
+            category, answer = int(info["category"][row, slot]), int(response[0, slot])
+            trace.impressions.append(Impression(item, category, price, answer, float(rewards[slot])))
+
+
+class SlateOffer(Offer):
+    """What an environment of slates offers to agents."""
+
+    def _offer(self, core: SlateCore) -> None:
+        super()._offer(core)
+        self.slate_size = core.config.slate_size
+
+    @staticmethod
+    def _spaces(core: SlateCore) -> tuple[Space, Space]:
+        return slate_action_space(core), slate_observation_space(core)

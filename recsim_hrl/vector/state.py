@@ -12,9 +12,12 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from recsim_hrl.simulator.core import SessionCore
-from recsim_hrl.simulator.tables import Memory, SessionState
+from recsim_hrl.simulator.slate_core import SlateCore, SlateState
+from recsim_hrl.simulator.tables import SessionState
+from recsim_hrl.simulator.temper import FULL_TEMPER
 from recsim_hrl.types import R
 from recsim_hrl.vector.shell import SessionBatch
+from recsim_hrl.vector.slate_batch import SlateBatch
 from recsim_hrl.vector.users import SEED_BITS, Arrays
 
 TASK = "task"
@@ -22,35 +25,47 @@ TASK = "task"
 ANSWERS = "answers"
 """Array (B, T) int8 of a state: the responses of the sessions, where the environment tells of the log's support."""
 
+Core = SessionCore | SlateCore
+Batch = SessionBatch | SlateBatch
+State = SessionState | SlateState
 
-def task_digest(core: SessionCore) -> np.ndarray:
+
+def task_digest(core: Core) -> np.ndarray:
     """(32,) uint8, a hash of all that decides what happens to users: arguments, simulator, and items on offer."""
     digest = hashlib.sha256(repr(core.config).encode())
-    arrays = []
+    arrays, session = [], _session(core)
     for data in core.simulators:
         arrays += [data.weights.arrays[name] for name in sorted(data.weights.arrays)]
-        for part in (core.catalogue, data.visits):
+        parts = [core.catalogue, data.visits]
+        if isinstance(core, SlateCore):
+            parts += [data.leaving] if core.config.leave == "learned" else []
+        for part in parts:
             arrays += [getattr(part, field.name) for field in dataclasses.fields(part)]
-    for array in (*arrays, core.candidates, core.vectors.open):
+    if isinstance(core, SlateCore) and core.config.action == "tokens":
+        arrays.append(core.table)
+    for array in (*arrays, session.candidates, session.vectors.open):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def take_state(batch: SessionBatch) -> Arrays:
+def _session(core: Core) -> SessionCore:
+    """The core that shows the items one by one."""
+    return core.session if isinstance(core, SlateCore) else core
+
+
+def take_state(batch: Batch) -> Arrays:
     """Copies of all arrays that say where the users of ``batch`` stand.
 
     Raises:
         ResetNeeded: Before the first reset.
     """
     state = require_started(batch.state)
-    parts = state._asdict() | state.memory._asdict() | _answers(batch)
-    return {TASK: task_digest(batch.core)} | {
-        name: part.copy() for name, part in parts.items() if isinstance(part, np.ndarray)
-    }
+    parts = _arrays(state) | _answers(batch)
+    return {TASK: task_digest(batch.core)} | {name: part.copy() for name, part in parts.items()}
 
 
-def put_state(batch: SessionBatch, arrays: Arrays) -> None:
+def put_state(batch: Batch, arrays: Arrays) -> None:
     """Put the users of ``batch`` where those of :func:`take_state` stood.
 
     Raises:
@@ -58,19 +73,30 @@ def put_state(batch: SessionBatch, arrays: Arrays) -> None:
     """
     core, nobody = batch.core, np.zeros(batch.size, np.int64)
     fresh = core.initial(nobody, nobody)
-    expected = fresh._asdict() | fresh.memory._asdict() | _answers(batch)
-    del expected["memory"]
-    check_state(arrays, expected | {TASK: task_digest(core)})
+    check_state(arrays, _arrays(fresh) | _answers(batch) | {TASK: task_digest(core)})
     _check_ranges(arrays, core)
-    kept = {name: arrays[name].copy() for name in expected}
-    memory = Memory(*(kept.pop(name) for name in Memory._fields))
     if batch.support is not None:
-        batch.support.answers = kept.pop(ANSWERS)
-    state = SessionState(memory=memory, **kept)
-    batch.resume(state, state.seed, state.episode)
+        batch.support.answers = arrays[ANSWERS].copy()
+    batch.resume(_filled(fresh, arrays), arrays["seed"], arrays["episode"])
 
 
-def _answers(batch: SessionBatch) -> Arrays:
+def _arrays(state: State) -> Arrays:
+    """All arrays of a ``state`` by name, also those of the named tuples in it."""
+    arrays: Arrays = {}
+    for name, part in state._asdict().items():
+        arrays |= {name: part} if isinstance(part, np.ndarray) else _arrays(part)
+    return arrays
+
+
+def _filled(state: State, arrays: Arrays) -> State:
+    """A state of the form of ``state`` that holds copies of ``arrays``."""
+    parts = state._asdict().items()
+    return type(state)(
+        *(arrays[name].copy() if isinstance(part, np.ndarray) else _filled(part, arrays) for name, part in parts)
+    )
+
+
+def _answers(batch: Batch) -> Arrays:
     """What is kept of users only where the support is told."""
     return {} if batch.support is None else {ANSWERS: batch.support.answers}
 
@@ -105,9 +131,10 @@ def check_state(arrays: Arrays, expected: Arrays) -> None:
         )
 
 
-def _check_ranges(arrays: Arrays, core: SessionCore) -> None:
+def _check_ranges(arrays: Arrays, core: Core) -> None:
     """Refuse indices that point nowhere: compiled code would follow them."""
-    candidates, last_step = len(core.candidates) - 1, core.config.session_length - 1
+    session = _session(core)
+    candidates, last_step = len(session.candidates) - 1, session.config.session_length - 1
     most = {
         "seed": SEED_BITS,
         "episode": SEED_BITS,
@@ -119,6 +146,10 @@ def _check_ranges(arrays: Arrays, core: SessionCore) -> None:
         "responses": last_step,
         "written": arrays["step"][:, None],
     } | ({ANSWERS: R - 1} if ANSWERS in arrays else {})
+    if isinstance(core, SlateCore):
+        request = arrays["request"]
+        most |= {"request": core.config.max_requests - 1, "step": request * core.config.slate_size}
+        most |= {"left": 0, "temper": FULL_TEMPER}
     for name, limit in most.items():
         array = arrays[name]
         if ((array < 0) | (array > limit)).any():
