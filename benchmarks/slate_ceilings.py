@@ -22,7 +22,7 @@ def session_of(clicks: int, slate_size: int, max_requests: int, rl4rs: bool = Fa
     """
     slate = np.array([[CLICK] * clicks + [SKIP] * (slate_size - clicks)])  # (1, K)
     reward = published_reward(slate, rl4rs)  # (1,)
-    cost, temper, depth = temper_cost(reward, slate_size)[0], FULL_TEMPER, 0
+    cost, temper, depth = int(temper_cost(slate, rl4rs)[0]), FULL_TEMPER, 0
     while depth < max_requests and temper >= LEAST_TEMPER:
         temper -= cost
         depth += 1

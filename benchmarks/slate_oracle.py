@@ -88,8 +88,8 @@ class SlateOracle:
 
     def _fill(self, core: SlateCore, state: SlateState, rows: Tensor) -> Tensor:
         """(b, K) places in the stock, slot by slot, for the users at ``rows`` (b,)."""
-        # All first sessions have one catalogue.
-        first, size = int(state.first[rows[0]]), len(core.stock)
+        # All users are in the first session of their seeds, which has one catalogue.
+        first, size = int(core.first_on_offer(state.session.episode)[rows[0]]), len(core.candidates)
         places = (first + torch.arange(0, core.offered, self._every)) % size  # (C,)
         view = self._view(core, state, rows, places)
         slate = []
@@ -113,7 +113,7 @@ class SlateOracle:
         last, run = self._runs(core, state, users)
         return View(
             self._market.catalogue,
-            candidates=torch.from_numpy(core.stock[index]),
+            candidates=torch.from_numpy(core.candidates[index]),
             shown=~is_open,
             step=0,  # this and the next three are for policies that draw, or follow clicks
             session_key=nothing,
@@ -128,7 +128,7 @@ class SlateOracle:
         """(b,) category of the last item seen, -1 at the start, and (b,) how many in a row were of it."""
         last = torch.full((len(users),), -1)
         run = torch.zeros(len(users), dtype=torch.int64)
-        categories = self._market.catalogue.categories[torch.from_numpy(core.stock)]  # (P,)
+        categories = self._market.catalogue.categories[torch.from_numpy(core.candidates)]  # (P,)
         for row, user in enumerate(users):
             seen = categories[torch.from_numpy(state.session.shown[user, : state.session.step[user]]).long()]
             if len(seen):

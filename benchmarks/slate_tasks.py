@@ -11,7 +11,7 @@ from recsim_hrl_agents.registry import agent_class, slate_agent_names
 
 from benchmarks.slate_settings import slate_settings
 from benchmarks.tasks import MOVIELENS, Entry, Preset, PresetName, Setting, Task
-from recsim_hrl.simulator.slate_core import Leave, RewardRule
+from recsim_hrl.simulator.slate_config import Leave, RewardRule
 
 QUICK_AGENTS = ("slate-supervised", "slate-ddpg", "slate-dqn", "hac", "hsrl")
 """Of the quick preset: one that ranks, one flat in actions, one in items, and two that act in a space of their own."""
