@@ -41,9 +41,9 @@ _ANCHORS = ("random", "reward_greedy")
 """Bounds that stand in the tables."""
 _LEGEND = (
     "The same agents, from the same seeds, on the same environment, judged on the same sessions: with the right mask, "
-    "`reward + gamma (1 - terminated) value`, and with the published one, `reward + gamma terminated value`. Differences are right less inverted, on the same "
-    "users; brackets are 95% bootstrap intervals over training seeds and users, and one that leaves out 0 is a "
-    "difference. Settings are those tuned with the right mask."
+    "`reward + gamma (1 - terminated) value`, and with the published one, `reward + gamma terminated value`. "
+    "Differences are right less inverted, on the same users; brackets are 95% bootstrap intervals over training seeds "
+    "and users, and one that leaves out 0 is a difference. Settings are those tuned with the right mask."
 )
 
 
