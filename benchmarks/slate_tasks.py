@@ -4,10 +4,12 @@ A step is a request, and a session has at most 20. Session j of an evaluation is
 every agent, every seed and every bound.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from recsim_hrl_agents.registry import agent_class, slate_agent_names
+from recsim_hrl_agents.slates.base import SlateAgent
 
 from benchmarks.slate_settings import slate_settings
 from benchmarks.tasks import MOVIELENS, Entry, Preset, PresetName, Setting, Task
@@ -69,9 +71,14 @@ def temper_task(**changes: Any) -> SlateTask:
 
 def slate_entry(agent: str, steps: int, **changes: Setting) -> Entry:
     """An agent that makes ``steps`` requests, with the settings that won its tuning but for ``changes``."""
-    learns = agent_class(agent).learns_from == "environment"
-    settings = slate_settings(agent) | changes
-    return Entry(agent, steps if learns else 0, tuple(settings.items()), action="items")
+    return entry_with(agent, steps, slate_settings(agent) | changes)
+
+
+def entry_with(agent: str, steps: int, settings: Mapping[str, Setting]) -> Entry:
+    """An agent that makes ``steps`` requests with these settings."""
+    # Agents made for slates name the items; others give one embedding, whose nearest items are shown.
+    action = "items" if issubclass(agent_class(agent), SlateAgent) else "query"
+    return Entry(agent, steps, tuple(settings.items()), action=action)
 
 
 def slate_learners() -> list[str]:

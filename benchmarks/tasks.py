@@ -78,8 +78,8 @@ class Entry:
     """Environment steps of training, counted over all parallel users; of a ranker, impressions that it reads."""
     settings: tuple[tuple[str, Setting], ...] = ()
     """Settings that differ from the agent's defaults, as (name, value) pairs."""
-    action: Literal["embedding", "item", "items"] = "embedding"
-    """Form of the environment's actions; "items" are those of slates."""
+    action: Literal["embedding", "item", "items", "query"] = "embedding"
+    """Form of the environment's actions; the last two are those of slates."""
     needs_log: bool = False
     """Whether the agent is fitted on the market's training log."""
     deterministic: bool = False
