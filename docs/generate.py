@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 
 from recsim_hrl.envs.session import RecSessionEnv
+from recsim_hrl.envs.slate import RecSlateEnv
 
-PAGES = {"rec_session.md": ("RecSession", RecSessionEnv)}
+PAGES = {"rec_session.md": ("RecSession", RecSessionEnv), "rec_slate.md": ("RecSlate", RecSlateEnv)}
 FOLDER = Path(__file__).parent / "environments"
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "support": "add to a simulator what its log covers",
     "leaving": "add to a simulator a model of when users leave",
     "evaluate": "hold a simulator against a log, with figures",
+    "semantic-ids": "give each item of a simulator's catalogue a short code whose first tokens say what it is like",
     "inspect": "tell what a simulator is and where it comes from",
 }
 """Name and purpose of each command, in the order in which they are used."""

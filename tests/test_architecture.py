@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = ("types", "random", "compiled", "data", "simulator", "render", "vector", "envs", "wrappers", "commands", "cli")
+ORDER = (
+    *("types", "random", "compiled", "arrays_file", "semantic_ids", "data", "simulator"),
+    *("render", "vector", "envs", "wrappers", "commands", "cli"),
+)
 """Parts of ``recsim_hrl``; each may import itself and those before it."""
-FOR_AGENTS = ("recsim_hrl.types", "recsim_hrl.wrappers")
-"""What the agents may know of ``recsim_hrl``: the glossary and the public wrappers, and no simulator."""
+FOR_AGENTS = ("recsim_hrl.types", "recsim_hrl.semantic_ids", "recsim_hrl.wrappers")
+"""What the agents may know of ``recsim_hrl``: the glossary, semantic ids and the public wrappers, and no simulator."""
 OURS = ("recsim_hrl", "recsim_hrl_agents", "benchmarks", "tests")
 
 
@@ -89,6 +92,8 @@ def test_every_part_of_the_package_has_its_place():
         ("recsim_hrl.__init__", "from recsim_hrl.registration import register_environments", True),
         ("recsim_hrl.__init__", "from recsim_hrl.simulator.store import load_simulator", False),
         ("recsim_hrl_agents.loop", "from recsim_hrl.wrappers.infos import step_values", True),
+        ("recsim_hrl_agents.loop", "from recsim_hrl.semantic_ids import SemanticIds", True),
+        ("recsim_hrl.semantic_ids.ids", "from recsim_hrl.simulator.folder import load_data", False),
         ("recsim_hrl_agents.loop", "from recsim_hrl.types_of_mine import R", False),
         ("recsim_hrl_agents.loop", "from recsim_hrl.simulator.store import load_simulator", False),
         ("recsim_hrl_agents.loop", "import benchmarks.tasks", False),

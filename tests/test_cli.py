@@ -10,6 +10,8 @@ import pytest
 from recsim_hrl.cli import COMMANDS, main
 from recsim_hrl.commands import _CLASSES
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.semantic_ids import load_semantic_ids, measure_ids
+from recsim_hrl.simulator.folder import load_data
 from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator
 
 FIT = ["--passes", "1", "--batch", "800", "--kinds", "3", "--hidden", "8", "--pool", "20"]
@@ -82,6 +84,17 @@ def test_fit_and_inspect(simulator, capsys):
     assert main(["inspect", str(simulator), "--json"]) == 0
     about = json.loads(capsys.readouterr().out)
     assert about["items"] == 60 and about["provenance"]["fit"]["hidden"] == 8
+
+
+def test_semantic_ids(simulator, tmp_path, capsys):
+    out = tmp_path / "ids.safetensors"
+    assert main(["semantic-ids", str(simulator), "--out", str(out), "--levels", "2", "--codes", "8"]) == 0
+    printed, ids = capsys.readouterr().out, load_semantic_ids(out, items=60)
+    assert ids.items(ids.codes).tolist() == list(range(60)) and ids.codebooks.shape[:2] == (2, 8)
+    assert printed.splitlines()[:-1] == measure_ids(ids, load_data(simulator).catalogue.embeddings).lines()
+    assert ids.provenance["fit"]["codes"] == 8
+    line = fails(capsys, "semantic-ids", simulator, "--out", out, "--levels", "1")
+    assert "got 60 items, allowed up to 32" in line and load_semantic_ids(out).provenance["fit"]["codes"] == 8
 
 
 def test_fit_both_halves(log, tmp_path, capsys):

@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from recsim_hrl.commands.logs import Generate, Report, SplitLog
 from recsim_hrl.commands.own import ImportLog
+from recsim_hrl.commands.semantic_ids import MakeSemanticIds
 from recsim_hrl.commands.simulators import Evaluate, Fit, Inspect, Leaving, Support
 from recsim_hrl.commands.sources import (
     AliCcp,
@@ -38,6 +39,7 @@ _CLASSES = {
     "support": Support,
     "leaving": Leaving,
     "evaluate": Evaluate,
+    "semantic-ids": MakeSemanticIds,
     "inspect": Inspect,
 }
 

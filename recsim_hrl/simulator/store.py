@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from recsim_hrl.arrays_file import write_beside
 from recsim_hrl.simulator.annex import annex_bytes
 from recsim_hrl.simulator.folder import (
     ABOUT_FILE,
@@ -117,9 +118,7 @@ def save_annex(content: Support | LeaveModel, file: str, folder: str | Path) -> 
     """Put ``content`` as ``file`` beside the simulator that is in ``folder``, whose other files stay as they are."""
     folder = Path(folder)
     blob = annex_bytes(content, hashlib.sha256((folder / ARRAYS_FILE).read_bytes()).hexdigest())
-    beside = folder / f".{file}.part"
-    beside.write_bytes(blob)
-    return beside.replace(folder / file)
+    return write_beside(folder / file, blob)
 
 
 def check_place(path: Path) -> None:

@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from recsim_hrl.simulator.core import SessionCore
 from recsim_hrl.simulator.slate_core import SlateCore, SlateState
 from recsim_hrl.simulator.tables import SessionState
-from recsim_hrl.simulator.temper import FULL_TEMPER
+from recsim_hrl.simulator.temper import FULL_TEMPER, LEAST_TEMPER
 from recsim_hrl.types import R
 from recsim_hrl.vector.shell import SessionBatch
 from recsim_hrl.vector.slate_batch import SlateBatch
@@ -24,6 +24,7 @@ TASK = "task"
 """Array (32,) uint8 of a state: the digest of the task that it belongs to."""
 ANSWERS = "answers"
 """Array (B, T) int8 of a state: the responses of the sessions, where the environment tells of the log's support."""
+_FURTHEST = np.finfo(np.float64).max
 
 Core = SessionCore | SlateCore
 Batch = SessionBatch | SlateBatch
@@ -147,13 +148,13 @@ def _check_ranges(arrays: Arrays, core: Core) -> None:
         "written": arrays["step"][:, None],
     } | ({ANSWERS: R - 1} if ANSWERS in arrays else {})
     if isinstance(core, SlateCore):
-        request = arrays["request"]
-        most |= {"request": core.config.max_requests - 1, "step": request * core.config.slate_size}
-        most |= {"left": 0, "temper": FULL_TEMPER}
+        most |= {"request": core.config.max_requests - 1, "step": arrays["request"] * core.config.slate_size}
+        most |= {"left": 0, "temper": FULL_TEMPER, "total": _FURTHEST}
+    least = {"temper": LEAST_TEMPER, "total": -_FURTHEST}
     for name, limit in most.items():
-        array = arrays[name]
-        if ((array < 0) | (array > limit)).any():
+        array, low = arrays[name], least.get(name, 0)
+        if not ((array >= low) & (array <= limit)).all():
             raise ValueError(
-                f"environment state {name}: got values from {array.min()} to {array.max()}, allowed 0 to "
-                f"{np.max(limit)}; pass what state_dict() gave, unchanged"
+                f"environment state {name}: got values from {array.min()} to {array.max()}, allowed {low:g} to "
+                f"{np.max(limit):g}; pass what state_dict() gave, unchanged"
             )

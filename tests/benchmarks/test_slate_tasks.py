@@ -51,9 +51,7 @@ def test_users_of_different_purposes_do_not_meet():
     for name in PRESETS:
         preset = slate_preset(name)
         for task in preset.tasks:
-            spans = [
-                (run.training_seed, run.training_seed + task.parallel) for run in preset.runs() if run.task == task
-            ]
+            starts = {run.training_seed for run in preset.runs()}
             spans = sorted((start, start + task.parallel) for start in starts)
             spans.append((task.evaluation_seed, task.evaluation_seed + task.sessions + task.parallel))
             spans.append((VALIDATION_SEED, VALIDATION_SEED + 10_000))

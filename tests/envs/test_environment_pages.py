@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from recsim_hrl.envs.session import RecSessionEnv
+from recsim_hrl.envs.slate import RecSlateEnv
 from recsim_hrl.registration import ENVIRONMENTS
 from recsim_hrl.vector.session import RecSessionVectorEnv
+from recsim_hrl.vector.slate import RecSlateVectorEnv
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = (
@@ -38,10 +40,20 @@ def test_results_on_pages_are_those_of_the_files(generate):
         assert generate.with_results(text) == text, f"{path} is old: run `python docs/generate.py`"
 
 
-def test_the_docstring_has_gymnasiums_sections_and_every_id_and_argument():
-    text = inspect.getdoc(RecSessionEnv)
+@pytest.mark.parametrize(
+    ("task", "single", "vector"),
+    [("RecSession", RecSessionEnv, RecSessionVectorEnv), ("RecSlate", RecSlateEnv, RecSlateVectorEnv)],
+)
+def test_the_docstring_has_gymnasiums_sections_and_every_id_and_argument(task, single, vector):
+    text = inspect.getdoc(single)
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == SECTIONS
-    assert all(f"`{name}`" in text for name in ENVIRONMENTS)
-    single, vector = (list(inspect.signature(one).parameters) for one in (RecSessionEnv, RecSessionVectorEnv))
-    assert vector == ["num_envs", "max_episode_steps", *single, "threads"]
-    assert all(f"| `{argument}` |" in text for argument in single)
+    names = [name for name, (its_task, _) in ENVIRONMENTS.items() if its_task == task]
+    assert names and all(name in text for name in names)
+    arguments, of_vector = (list(inspect.signature(one).parameters) for one in (single, vector))
+    assert of_vector == ["num_envs", "max_episode_steps", *arguments, "threads"]
+    assert all(f"| `{argument}` |" in text for argument in arguments)
+
+
+def test_every_task_has_a_page(generate):
+    tasks = {task for task, _ in ENVIRONMENTS.values()}
+    assert {title for title, _ in generate.PAGES.values()} == tasks

@@ -195,9 +195,8 @@ def test_a_session_truncates_at_its_length_and_repeats_no_item(length, action, s
 
 
 def test_ids_differ_in_length_and_shape(simulator_folder):
-    lengths = {
-        name: gym.make(name, simulator=simulator_folder).unwrapped.core.config.session_length for name in ENVIRONMENTS
-    }
+    names = [name for name, (task, _) in ENVIRONMENTS.items() if task == "RecSession"]
+    lengths = {name: gym.make(name, simulator=simulator_folder).unwrapped.core.config.session_length for name in names}
     assert lengths == {
         "RecSession-v0": 50,
         "RecSessionShort-v0": 50,

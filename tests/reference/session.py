@@ -59,24 +59,29 @@ class ReferenceModel:
     def logits(self, before: list[tuple[int, int]], session: list[tuple[int, int]], item: int) -> np.ndarray:
         """Logits of ``item`` after the visit ``before`` and the ``session`` so far, both lists of (item, response)."""
         hidden = self.linear("read_item", self.features(item))
-        decays, carry = sigmoid(self.weights["decay_logits"]), sigmoid(self.weights["carry_logits"])
-        units = np.maximum(1 - decays, 0.02) * 2
+        units = np.maximum(1 - sigmoid(self.weights["decay_logits"]), 0.02)[:, None] * 2
         for which in ("own", "all"):
-            traces, surprises = np.zeros((len(decays), self.traces)), np.zeros((len(decays), 2))
-            for place, (other, response) in enumerate(before + session):
-                if which == "own" and self.kind(item) != self.kind(other):
-                    continue
-                age, seen = len(before + session) - 1 - place, place - len(before)  # seen: place in the session
-                fading = decays**age * (carry if seen < 0 else 1.0)
-                traces += fading[:, None] * self.marks(which, other, response)
-                if seen >= 0:
-                    surprise = (np.arange(3) == response) - self.expected(before, session[:seen], other)
-                    surprises += fading[:, None] * surprise[1:]
-            hidden = hidden + self.linear(f"read_{which}", (traces * units[:, None]).ravel())
-            hidden = hidden + self.linear(f"wonder_{which}", (surprises * units[:, None]).ravel())
+            traces, surprises = self.traces_of(which, before, session, item)
+            hidden = hidden + self.linear(f"read_{which}", (traces * units).ravel())
+            hidden = hidden + self.linear(f"wonder_{which}", (surprises * units).ravel())
         hidden = silu(hidden)
         hidden = silu(self.linear("middle", hidden)) + hidden
         return self.linear("head", hidden) * self.weights["logit_scale"] + self.weights["logit_shift"]
+
+    def traces_of(self, which: str, before: list, session: list, item: int | None = None) -> tuple:
+        """(H, traces) and (H, 2), what impressions left: those of the kind of ``item`` ("own"), or of all ("all")."""
+        decays, carry = sigmoid(self.weights["decay_logits"]), sigmoid(self.weights["carry_logits"])
+        traces, surprises = np.zeros((len(decays), self.traces)), np.zeros((len(decays), 2))
+        for place, (other, response) in enumerate(before + session):
+            if which == "own" and self.kind(item) != self.kind(other):
+                continue
+            age, seen = len(before + session) - 1 - place, place - len(before)  # seen: place in the session
+            fading = decays**age * (carry if seen < 0 else 1.0)
+            traces += fading[:, None] * self.marks(which, other, response)
+            if seen >= 0:
+                surprise = (np.arange(3) == response) - self.expected(before, session[:seen], other)
+                surprises += fading[:, None] * surprise[1:]
+        return traces, surprises
 
     def marks(self, which: str, item: int, response: int) -> np.ndarray:
         """(H, traces) what one impression adds to the traces of its kind ("own") or of all kinds ("all")."""

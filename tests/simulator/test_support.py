@@ -64,7 +64,7 @@ def test_what_cannot_be_is_refused(folder):
     with pytest.raises(SimulatorError, match=r"support.safetensors: cannot be read .*delete it, or make it again"):
         load_data(folder)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(SimulatorError, match="was changed or does not fit the simulator .checksum"):
+    with pytest.raises(SimulatorError, match="does not match its checksum, so it was changed; delete it"):
         load_data(folder)
     path.write_bytes(whole.replace(b'format_version\\": 1', b'format_version\\": 9'))
     with pytest.raises(SimulatorError, match="format_version: got 9, allowed 1"):

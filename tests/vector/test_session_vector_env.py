@@ -28,9 +28,9 @@ def make_vec(folder, num_envs=3, name="RecSession-v0", **arguments):
     return gym.make_vec(name, num_envs, "vector_entry_point", simulator=folder, **arguments)
 
 
-def make_sync(folder, num_envs, **arguments):
+def make_sync(folder, num_envs, name="RecSession-v0", **arguments):
     def one():
-        return gym.make("RecSession-v0", simulator=folder, **arguments)
+        return gym.make(name, simulator=folder, **arguments)
 
     return SyncVectorEnv([one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
 
@@ -87,26 +87,31 @@ def test_it_gives_the_same_when_sessions_end_at_different_times(simulator_folder
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_sub_environment_i_is_the_single_environment_of_seed_s_plus_i(name, simulator_folder):
+    """For as long as the longest session takes, and the start of the one after each."""
     native = make_vec(simulator_folder, 4, name)
     singles = [gym.make(name, simulator=simulator_folder) for _ in range(4)]
-    length = native.core.config.session_length
-    actions = np.random.default_rng(0).uniform(-1, 1, (length, 4, 8)).astype(np.float32)
+    native.action_space.seed(0)
     native.reset(seed=100)
-    steps = [native.step(action) for action in actions]
-    for i, single in enumerate(singles):
+    playing = dict(enumerate(singles))
+    for i, single in playing.items():
         single.reset(seed=100 + i)
-        for t in range(length):
-            observation, reward, _, truncated, info = single.step(actions[t, i])
-            assert steps[t][1][i] == reward and steps[t][3][i] == truncated
-            if not truncated:
-                assert steps[t][4]["item"][i] == info["item"]
-        final = steps[-1][4]["final_obs"][i]
-        assert data_equivalence(final, observation, exact=True)
-        assert steps[-1][4]["final_info"]["session"]["total_reward"][i] == info["session"]["total_reward"]
-        first, _ = single.reset()  # the next episode of the same seed
-        row = steps[-1][0]
-        second = {key: value[i] for key, value in row.items()} if isinstance(row, dict) else row[i]
-        assert data_equivalence(second, first, exact=True)
+    while playing:
+        actions = native.action_space.sample()
+        observations, rewards, terminated, truncated, infos = native.step(actions)
+        for i, single in list(playing.items()):
+            observation, reward, has_left, is_over, info = single.step(actions[i])
+            assert (rewards[i], terminated[i], truncated[i]) == (reward, has_left, is_over)
+            if not (has_left or is_over):
+                assert np.array_equal(infos["item"][i], info["item"])
+                continue
+            assert data_equivalence(infos["final_obs"][i], observation, exact=True)
+            total = infos["final_info"]["session"]["total_reward"][i]
+            assert total == pytest.approx(info["session"]["total_reward"], abs=0) and total > 0
+            first, _ = single.reset()  # the next episode of the same seed
+            many = observations
+            second = {key: value[i] for key, value in many.items()} if isinstance(many, dict) else many[i]
+            assert data_equivalence(second, first, exact=True)
+            del playing[i]
 
 
 def test_autoreset_by_hand():
