@@ -20,7 +20,7 @@ from tyro.conf import Positional
 from benchmarks.aggregate import write_csv, write_text
 from benchmarks.commands import finish
 from benchmarks.leaving_world import Market, TrueHazards
-from benchmarks.tables import Table, aligned, section
+from benchmarks.tables import Table, aligned, grid
 from recsim_hrl.data.behaviour import BehaviourConfig
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.splits import SPLITS
@@ -34,6 +34,7 @@ Hazards = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From traces (n, W) and impressions so far (n,) to the chance of leaving (n,)."""
 
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
+_SHIPPED = "as shipped"
 _HIDDEN = 16
 """Hidden units of the form that is compared with logistic regression."""
 _BINS = 10
@@ -45,7 +46,7 @@ _PSEUDO = 100
 class LeavingConfig:
     """Hold a leave model against a log, in OUT/leaving.md and CSV files."""
 
-    halves: Positional[Path]
+    halves: Positional[Path] = Path("runs/default-halves")
     """Folder of the two halves of a generated log, `train` and `test`; the simulators were fitted to one each."""
     simulator: str = "default"
     """Folder of the two simulators, or the name of a pair that comes with the package."""
@@ -122,7 +123,7 @@ def _forms(simulator: Simulator, sequences: Sequences, config: LeavingConfig) ->
             fit = dataclasses.replace(config.fit, hidden=hidden)
             leaving, _ = fit_leaving(simulator.model.weights, simulator.catalogue, sequences, fit, tqdm.write)
         name = f"{hidden} hidden units" if hidden else "logistic regression"
-        found[f"{name}, as shipped" if hidden == shipped else name] = leaving.hazards
+        found[f"{name}, {_SHIPPED}" if hidden == shipped else name] = leaving.hazards
     return found
 
 
@@ -140,7 +141,7 @@ def calibration(hazard: np.ndarray, ends: np.ndarray) -> Table:
     """Predicted and real share of impressions after which users leave, by tenths of the predicted hazard."""
     rows = []
     for number, part in enumerate(np.array_split(np.argsort(hazard, kind="stable"), _BINS), 1):
-        rows.append((f"{number}", f"{len(part):,}", f"{hazard[part].mean():.5f}", f"{ends[part].mean():.5f}"))
+        rows.append((f"{number}", f"{len(part)}", f"{hazard[part].mean():.5f}", f"{ends[part].mean():.5f}"))
     return [("tenth", "impressions", "predicted", "left"), *rows]
 
 
@@ -207,31 +208,30 @@ def _page(tables: dict[str, Table], config: LeavingConfig, impressions: int) -> 
     """The tables with what they are of, as Markdown."""
     notes = {
         "Prediction": f"Of {impressions:,} impressions of {config.sessions:,} sessions of the half that the simulator "
-        f"`{config.split}` was not fitted to. The best prediction knows the world and how trust moved, and sums over "
-        "the hidden patience of those who stayed so long; nobody who reads a log can do better. The true hazard knows "
-        "the patience of each visit.",
-        "Calibration": "Tenths of the impressions by the hazard that the model as shipped predicts.",
-        "Trust": "Tenths of the impressions by how far the user's trust has moved in the visit.",
+        f"`{config.split}` was not fitted to. The best prediction knows the world, how trust moved, and how patience "
+        "is spread among those who stayed so long. The true hazard knows the patience of each visit, which no log has.",
+        "Calibration": f"The same impressions, by tenths of the hazard that the model {_SHIPPED} predicts.",
+        "Trust": "The same impressions, by tenths of how far the user's trust has moved in the visit.",
         "Lengths": f"{config.visits:,} of these visits, lived again under each behaviour: in the true world, and with "
-        f"nobody leaving and ends drawn from each model, {config.draws} times each.",
+        f"nobody leaving and ends drawn from each model, {config.draws} times each. More models are in `lengths.csv`.",
     }
-    parts = [f"{section(title, table)}\n\n{notes[title]}" for title, table in tables.items()]
-    return "\n\n".join(["# When users leave", *parts, f"Made by `{_command(config)}`."]) + "\n"
+    head, *lines = tables["Lengths"]
+    kept = [line for line in lines if line[1] in ("true world", "constant") or line[1].endswith(_SHIPPED)]
+    parts = [
+        f"**{title}.** {notes[title]}\n\n{grid(table)}"
+        for title, table in (tables | {"Lengths": [head, *kept]}).items()
+    ]
+    return "\n\n".join([*parts, f"Made by `{_command(config)}`."]) + "\n"
 
 
 def _command(config: LeavingConfig) -> str:
-    """What a reader types to make the page again."""
-    usual = LeavingConfig(config.halves)
-    flags = {"simulator", "split", "generated", "sessions", "visits", "draws"}
-    asked = [
-        f" --{name} {getattr(config, name)}" for name in sorted(flags) if getattr(config, name) != getattr(usual, name)
-    ]
-    asked += [
-        f" --fit.{name.replace('_', '-')} {value}"
-        for name, value in vars(config.fit).items()
-        if value != getattr(usual.fit, name)
-    ]
-    return f"python -m benchmarks.leaving HALVES{''.join(asked)}"
+    """What a reader types to make the page again; the halves may lie anywhere."""
+    usual = LeavingConfig()
+    names = ("split", "generated", "sessions", "visits", "draws")
+    asked = [(f"--{name}", getattr(config, name)) for name in names if getattr(config, name) != getattr(usual, name)]
+    changed = [(name, value) for name, value in vars(config.fit).items() if value != getattr(usual.fit, name)]
+    asked += [(f"--fit.{name.replace('_', '-')}", value) for name, value in changed]
+    return " ".join(["python -m benchmarks.leaving", *(f"{flag} {value}" for flag, value in asked)])
 
 
 def main() -> int:

@@ -108,18 +108,22 @@ def test_fit_both_halves(log, tmp_path, capsys):
     assert "recsim-hrl evaluate" in capsys.readouterr().out
 
 
-def test_support_is_added_to_both_halves(log, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("support", "of the log's impressions are of sorts that it covers"), ("leaving", "leaving.safetensors")],
+)
+def test_what_lies_beside_a_simulator_is_added_to_both_halves(command, told, log, tmp_path, capsys):
     out = tmp_path / "both"
     assert main(["fit", str(log), "--out", str(out), "--split", "both", *FIT]) == 0
-    files = [out / side / "support.safetensors" for side in ("train", "test")]
-    counted = [path.read_bytes() for path in files]
+    files = [out / side / f"{command}.safetensors" for side in ("train", "test")]
+    found = [path.read_bytes() for path in files]
     for path in files:
         path.unlink()
-    assert main(["support", str(out), "--log", str(log), "--split", "both"]) == 0
-    assert [path.read_bytes() for path in files] == counted
-    assert main(["support", str(out / "train"), "--log", str(tmp_path / "both-log" / "train")]) == 0
-    assert "of the log's impressions are of sorts that it covers" in capsys.readouterr().out
-    assert main(["support", str(out / "train"), "--log", str(tmp_path / "both-log" / "test")]) == 2
+    assert main([command, str(out), "--log", str(log), "--split", "both"]) == 0
+    assert [path.read_bytes() for path in files] == found
+    assert main([command, str(out / "train"), "--log", str(tmp_path / "both-log" / "train")]) == 0
+    assert told in capsys.readouterr().out
+    assert main([command, str(out / "train"), "--log", str(tmp_path / "both-log" / "test")]) == 2
     assert "other responses than the log that the simulator 'both-train' was fitted to" in capsys.readouterr().err
 
 

@@ -20,6 +20,8 @@ from recsim_hrl.simulator.sequences import Sequences
 from recsim_hrl.simulator.weights import ResponseWeights
 from recsim_hrl.types import Catalogue
 
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True)
 class LeaveConfig:
@@ -64,14 +66,15 @@ class _Learner(nn.Module):
     def __init__(self, sample: Moments, rate: float, hidden: int) -> None:
         super().__init__()
         inputs = _inputs(sample)  # (n, X)
-        spread = inputs.std(0)
-        self.register_buffer("centre", inputs.mean(0))
-        self.register_buffer("scale", torch.where(spread > 0, spread, 1.0))
+        centre, spread = inputs.mean(0), inputs.std(0)
+        self.register_buffer("centre", centre)
+        # An input that never changes spreads by rounding alone, which must not be blown up.
+        self.register_buffer("scale", torch.where(spread > _ROUNDING * (1.0 + centre.abs()), spread, 1.0))
         size = inputs.shape[1]
         self.direct = nn.Parameter(torch.zeros(size))
         self.first = nn.Parameter(torch.randn(size, hidden) * size**-0.5)
         self.first_bias, self.last = nn.Parameter(torch.zeros(hidden)), nn.Parameter(torch.zeros(hidden))
-        self.bias = nn.Parameter(torch.logit(torch.tensor([rate])))
+        self.bias = nn.Parameter(torch.logit(torch.tensor([rate]), eps=_ROUNDING))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n,) logits from ``inputs`` (n, X)."""

@@ -4,6 +4,7 @@ The response model plays the sessions of the log once more, so that a leave mode
 environment keeps.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from recsim_hrl.types import Catalogue
 
 _BLOCK = 200_000
 """Impressions that are played at a time: 30 MB of traces."""
+_SESSIONS = 10_000
+"""Sessions that are played at a time, at the most: short ones have more memory of kinds than impressions."""
 _AS_MANY = 5
 """The log cut its longest sessions if there are more than so many times as many as of each length just below."""
 
@@ -53,7 +56,8 @@ class Player:
         """``sessions`` (positions) in their order, some at a time."""
         edges = np.cumsum(self.sequences.lengths[sessions]) // _BLOCK
         for part in np.split(sessions, np.flatnonzero(np.diff(edges)) + 1):
-            yield self.play(part)
+            for few in np.array_split(part, math.ceil(len(part) / _SESSIONS)):
+                yield self.play(few)
 
     def play(self, sessions: np.ndarray) -> Moments:
         """All impressions of ``sessions`` (S,), in the order of these."""

@@ -121,8 +121,9 @@ def test_the_command_on_a_small_log(halves, tmp_path):
     assert "logistic regression, as shipped" in text and "16 hidden units" in text and "best prediction" in text
     page = (tmp_path / "out" / "leaving.md").read_text()
     for title in ("Prediction", "Calibration", "Trust", "Lengths"):
-        assert f"## {title}" in page and (tmp_path / "out" / f"{title.lower()}.csv").is_file()
-    assert "--split test --visits 10 --fit.passes 1" in page
+        assert f"**{title}.**" in page and (tmp_path / "out" / f"{title.lower()}.csv").is_file()
+    asked = "--split test --generated 4000 --sessions 30 --visits 10 --draws 2 --fit.passes 1"
+    assert page.endswith(f"Made by `python -m benchmarks.leaving {asked}`.\n")
     with pytest.raises(ValueError, match="other ones make these visits than in the log"):
         run(dataclasses.replace(config, generated=10 * IMPRESSIONS))
 

@@ -94,6 +94,13 @@ def test_no_more_sessions_than_asked_for():
     assert not np.array_equal(few.centre, fitted(sequences)[0].centre)
 
 
+def test_few_sessions_of_one_impression_are_no_reason_to_fail():
+    offsets = np.arange(4)
+    model, _ = fitted(Sequences.build(offsets[:3], offsets[:3] % 2, offsets, offsets[:3], offsets[:3]))
+    assert model.problem(36) is None
+    assert (model.hazards(np.zeros((1, 36), np.float32), np.array([1])) > 0.99).all()
+
+
 def test_sessions_that_are_all_cut_teach_nothing(tmp_path):
     lines: list[str] = []
     log, config = toy_log(tmp_path / "log", 60, 0), FitConfig(passes=1, batch=400, kinds=2, hidden=4, pool=5)

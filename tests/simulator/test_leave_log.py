@@ -59,6 +59,8 @@ def test_blocks_are_all_sessions_in_their_order(monkeypatch):
     monkeypatch.setattr(leave_log, "_BLOCK", 8)
     blocks = list(player.blocks(order))
     assert [len(block.steps) for block in blocks] == [7, 6, 7]  # 7 | 2 + 3 + 1 | 7
+    monkeypatch.setattr(leave_log, "_SESSIONS", 2)
+    assert [len(block.steps) for block in player.blocks(order)] == [7, 5, 1, 7]  # no more than two sessions at once
     for name, expected in vars(whole).items():
         np.testing.assert_array_equal(np.concatenate([getattr(block, name) for block in blocks]), expected)
 
