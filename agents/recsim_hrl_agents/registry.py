@@ -31,6 +31,13 @@ _AGENTS = {
 
 _SLATE_AGENTS = {
     "slate-random": "recsim_hrl_agents.slates.random:RandomSlates",
+    "slate-supervised": "recsim_hrl_agents.slates.supervised:SlateSupervised",
+    "slate-supervised-online": "recsim_hrl_agents.slates.supervised:SlateSupervisedOnline",
+    "slate-a2c": "recsim_hrl_agents.slates.sb3:SlateA2C",
+    "slate-ddpg": "recsim_hrl_agents.slates.sb3:SlateDDPG",
+    "slate-td3": "recsim_hrl_agents.slates.sb3:SlateTD3",
+    "hac": "recsim_hrl_agents.slates.hac:HAC",
+    "pg-ra": "recsim_hrl_agents.slates.pg_ra:PGRA",
 }
 """Agents of RecSlate, which answer with slates."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recsim_hrl_agents.actor_critic import Paced
 from recsim_hrl_agents.base import Agent, Observations
-from recsim_hrl_agents.draws import SessionDraws
+from recsim_hrl_agents.draws import SessionDraws, with_gumbel_noise
 from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.slates.replay import AVAILABLE
 
@@ -52,6 +52,12 @@ class SlateAgent(Paced, Agent):
     def best_slate(self, scores: Tensor, observations: Observations) -> np.ndarray:
         """(B, K) places of the items of the highest ``scores`` (B, P) that can be shown, the best first."""
         return best_available(scores, available(observations), self.slate_size).numpy()
+
+    def drawn_slate(self, scores: Tensor, temperature: float, observations: Observations) -> np.ndarray:
+        """(B, K) places of items that can be shown, drawn one after the other without replacement, with chances in
+        proportion to exp(score / ``temperature``) of ``scores`` (B, P): Plackett-Luce."""
+        uniform = torch.from_numpy(self.chance.uniform(*scores.shape))  # (B, P)
+        return self.best_slate(with_gumbel_noise(scores, temperature, uniform), observations)
 
     def random_slate(self, observations: Observations) -> np.ndarray:
         """(B, K) places of items that can be shown, all equally likely."""
