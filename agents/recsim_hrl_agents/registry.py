@@ -38,6 +38,8 @@ _SLATE_AGENTS = {
     "slate-td3": "recsim_hrl_agents.slates.sb3:SlateTD3",
     "hac": "recsim_hrl_agents.slates.hac:HAC",
     "pg-ra": "recsim_hrl_agents.slates.pg_ra:PGRA",
+    "slate-dqn": "recsim_hrl_agents.slates.dqn:SlateDQN",
+    "slateq": "recsim_hrl_agents.slates.slateq:SlateQ",
 }
 """Agents of RecSlate, which answer with slates."""
 
@@ -54,8 +56,13 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 two of ours, with a low level that starts from its goal, the second with items as goals, drawn by their values."""
 
 
-_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {}
-"""Names for an agent of slates with settings."""
+_SHORT = {"c": 4, "n_step": 2, "gamma": 0.9, "high_gamma": 0.7, "noise": 0.5, "final_noise": 0.2}
+_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "slate-mahrl": ("mahrl", _SHORT),
+    "slate-mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3} | _SHORT),
+    "slate-goal-q": ("goal-q", {"c": 2, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
+}
+"""Names for an agent with settings for slates; steps are then requests, of which a session has few."""
 
 
 def agent_names() -> list[str]:

@@ -73,3 +73,12 @@ def available(observations: Observations) -> Tensor:
 def best_available(scores: Tensor, can_be_shown: Tensor, size: int) -> Tensor:
     """(B, size) places of the highest ``scores`` (B, P) among those that ``can_be_shown`` (B, P), the best first."""
     return scores.masked_fill(~can_be_shown, -torch.inf).topk(size, 1).indices
+
+
+def nearest_slate(vectors: Tensor, directions: Tensor, observations: Observations, size: int) -> Tensor:
+    """(B, size) places of the items most similar to each of ``vectors`` (B, D) among those that can be shown.
+
+    What an environment does with a query, for markets that take items; ``directions`` (P, D) are those of the stock.
+    """
+    can_be_shown = available(observations).to(vectors.device)  # (B, P)
+    return best_available(vectors @ directions.T, can_be_shown, size)
