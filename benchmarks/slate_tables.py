@@ -21,6 +21,7 @@ from benchmarks.slate_results import (
     slate_differences,
     slate_rows,
 )
+from benchmarks.slate_tasks import MAX_REQUESTS, SLATE_SIZE
 from benchmarks.statistics import Bootstrap
 from benchmarks.tables import Table, aligned, count, csv_cells, interval_text, section, write_differences
 
@@ -84,7 +85,7 @@ def slate_table(task: str, rows: Sequence[SlateRow]) -> tuple[str, Table]:
     here = [row for row in rows if row.task == task]
     table: Table = [HEADER, *(_line(row) for row in here)]
     if task == PUBLISHED:
-        reward, depth = temper_ceiling(slate_size=9, max_requests=20)
+        reward, depth = temper_ceiling(SLATE_SIZE, MAX_REQUESTS)
         table.append(("ceiling of the rule", f"{reward:.2f}", "", "", f"{depth:.2f}", *[""] * 5))
     seeds = count(max(row.seeds for row in here), "training seed")
     return f"Task {task}: {seeds}, {here[0].sessions} common users", table

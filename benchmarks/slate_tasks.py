@@ -15,6 +15,10 @@ from benchmarks.slate_settings import slate_settings
 from benchmarks.tasks import MOVIELENS, Entry, Preset, PresetName, Setting, Task
 from recsim_hrl.simulator.slate_config import Leave, RewardRule
 
+SLATE_SIZE = 9
+"""Items of a slate, as in HSRL."""
+MAX_REQUESTS = 20
+"""Of a session, in the published tasks and in ours."""
 QUICK_AGENTS = ("slate-supervised", "slate-ddpg", "slate-dqn", "hac", "hsrl")
 """Of the quick preset: one that ranks, one flat in actions, one in items, and two that act in a space of their own."""
 STEPS: dict[PresetName, int] = {"quick": 12_800, "full": 204_800, "movielens": 102_400}
@@ -25,7 +29,7 @@ STEPS: dict[PresetName, int] = {"quick": 12_800, "full": 204_800, "movielens": 1
 class SlateTask(Task):
     """RecSlate, and how agents are judged in it; ``session_length`` counts requests."""
 
-    slate_size: int = 9
+    slate_size: int = SLATE_SIZE
     """Items of a slate."""
     leave: Leave = "learned"
     """When users leave, see RecSlate-v0."""
@@ -60,7 +64,7 @@ class SlateTask(Task):
 
 def slates_task(**changes: Any) -> SlateTask:
     """Users who leave as the log's did, and pay by what they click and order; with ``changes`` of its fields."""
-    fields = {"session_length": 20, "sessions": 400, "parallel": 64, "history": 20}
+    fields = {"session_length": MAX_REQUESTS, "sessions": 400, "parallel": 64, "history": 20}
     return SlateTask("slates", "RecSlate-v0", **fields | changes)
 
 
@@ -70,20 +74,23 @@ def temper_task(**changes: Any) -> SlateTask:
 
 
 def slate_entry(agent: str, steps: int, **changes: Setting) -> Entry:
-    """An agent that makes ``steps`` requests, with the settings that won its tuning but for ``changes``."""
+    """An agent with a budget of ``steps`` requests and the settings that won its tuning, but for ``changes``."""
     return entry_with(agent, steps, slate_settings(agent) | changes)
 
 
 def entry_with(agent: str, steps: int, settings: Mapping[str, Setting]) -> Entry:
-    """An agent that makes ``steps`` requests with these settings."""
+    """An agent that makes ``steps`` requests, or reads as many slates' impressions of the log, with these settings."""
+    kind = agent_class(agent)
+    reads = kind.learns_from == "log"
+    named = dict(settings) | ({"impressions": steps * SLATE_SIZE} if reads else {})
     # Agents made for slates name the items; others give one embedding, whose nearest items are shown.
-    action = "items" if issubclass(agent_class(agent), SlateAgent) else "query"
-    return Entry(agent, steps, tuple(settings.items()), action=action)
+    action = "items" if issubclass(kind, SlateAgent) else "query"
+    return Entry(agent, steps, tuple(named.items()), action=action, needs_log=reads)
 
 
 def slate_learners() -> list[str]:
-    """Agents of slates that learn by acting, in the order of the tables."""
-    return [agent for agent in slate_agent_names() if agent_class(agent).learns_from == "environment"]
+    """Agents of slates that learn, in the order of the tables."""
+    return [agent for agent in slate_agent_names() if agent_class(agent).learns_from != "nothing"]
 
 
 def slate_preset(name: PresetName, steps: int | None = None) -> Preset:
