@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.aggregate import write_csv, write_text
+from benchmarks.aggregate import About, write_csv, write_text
 from benchmarks.slate_ceilings import temper_ceiling
 from benchmarks.slate_paper import NOTE, paper_table
 from benchmarks.slate_results import (
@@ -60,13 +60,14 @@ def make_slate_tables(config: SlateTablesConfig) -> str:
     if PUBLISHED in results.tasks:
         tables.append(_papers(rows))
         notes.append(NOTE)
-    blocks = [f"# Benchmark results: {results.about.preset}", "![Reward and depth of all agents](slates.png)"]
-    blocks += [section(*table) for table in tables]
-    if results.curves:
-        blocks.append("## Learning\n\n![Reward and depth at each checkpoint](learning_curves.png)")
-    blocks += [*notes, f"Made by:\n\n```\n{results.about.command}\n```"]
-    write_text(config.results / "tables.md", "\n\n".join(blocks) + "\n")
+    write_page(tables, notes, results.about, config.results)
     return "\n\n".join([*(aligned(*table) for table in tables), *notes])
+
+
+def write_page(tables: Sequence[tuple[str, Table]], notes: Sequence[str], about: About, folder: Path) -> None:
+    """Write tables.md, a part of a page of the documentation, with the command that made it underneath."""
+    blocks = [*(section(*table) for table in tables), *notes, f"Made by `{about.command}`."]
+    write_text(folder / "tables.md", "\n\n".join(blocks) + "\n")
 
 
 def write_slate_rows(rows: Sequence[SlateRow], folder: Path) -> None:

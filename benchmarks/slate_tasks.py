@@ -107,7 +107,7 @@ def slate_preset(name: PresetName, steps: int | None = None) -> Preset:
     if name == "quick":
         agents = [agent for agent in agents if agent in QUICK_AGENTS]
     sizes: dict[str, dict[str, Any]] = {
-        "quick": {"sessions": 100},
+        "quick": {"sessions": 100, "log_impressions": 200_000},
         "full": {"sessions": 400},
         "movielens": {"sessions": 200, "simulator": str(MOVIELENS / "simulators" / "movielens")},
     }

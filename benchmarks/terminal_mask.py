@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from recsim_hrl_agents.registry import agent_class
 
-from benchmarks.aggregate import About, write_csv, write_text
+from benchmarks.aggregate import About, write_csv
 from benchmarks.commands import finish
 from benchmarks.jobs import Workers
 from benchmarks.records import finished_records
@@ -27,9 +27,10 @@ from benchmarks.slate_results import (
     read_slate_results,
     write_slate_results,
 )
+from benchmarks.slate_tables import write_page
 from benchmarks.slate_tasks import STEPS, slate_entry, slate_learners, slate_preset
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference
-from benchmarks.tables import Table, aligned, count, csv_cells, interval_text, section
+from benchmarks.tables import Table, aligned, count, csv_cells, interval_text
 from benchmarks.tasks import Preset, PresetName, Run
 
 SETTING = "inverted_mask"
@@ -124,9 +125,7 @@ def make_mask_tables(folder: Path, how: Bootstrap | None = None) -> str:
     write_csv(folder / "mask.csv", ("task", "agent", "measure", *ends), cells)
     _draw(results, rows, folder / "mask.png")
     tables = [_table(task, results, rows) for task in results.tasks]
-    blocks = ["# The inverted terminal mask", "![Reward and depth with both masks](mask.png)"]
-    blocks += [*(section(*table) for table in tables), _LEGEND, f"Made by:\n\n```\n{results.about.command}\n```"]
-    write_text(folder / "tables.md", "\n\n".join(blocks) + "\n")
+    write_page(tables, [_LEGEND], results.about, folder)
     return "\n\n".join([*(aligned(*table) for table in tables), _LEGEND])
 
 

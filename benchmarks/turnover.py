@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.aggregate import About, write_csv, write_text
+from benchmarks.aggregate import About, write_csv
 from benchmarks.commands import finish
 from benchmarks.exploitation import judge_again
 from benchmarks.jobs import Job, Workers, job_key, keep_jobs
@@ -25,10 +25,10 @@ from benchmarks.records import RunRecord, agent_path, load_record, record_name, 
 from benchmarks.run import Plan, SweepConfig, plan_of
 from benchmarks.slate_bounds import measure_bounds
 from benchmarks.slate_results import AGENT, SlateResults, read_slate_results, slate_rows, write_slate_results
-from benchmarks.slate_tables import write_slate_rows
+from benchmarks.slate_tables import write_page, write_slate_rows
 from benchmarks.slate_tasks import SlateTask, slate_preset
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap
-from benchmarks.tables import Table, aligned, count, csv_cells, interval_text, section
+from benchmarks.tables import Table, aligned, count, csv_cells, interval_text
 from benchmarks.tasks import Preset, PresetName
 
 TURNOVERS = (0.0, 0.01, 0.05, 0.2)
@@ -138,9 +138,7 @@ def make_turnover_tables(folder: Path, how: Bootstrap | None = None) -> str:
     write_csv(folder / "turnover.csv", ("task", "agent", "kind", *ends), cells)
     _draw(found, folder / "turnover.png")
     tables = [_table(results, found)]
-    blocks = ["# What a catalogue that changes costs", "![Loss by turnover](turnover.png)"]
-    blocks += [*(section(*table) for table in tables), _LEGEND, f"Made by:\n\n```\n{results.about.command}\n```"]
-    write_text(folder / "tables.md", "\n\n".join(blocks) + "\n")
+    write_page(tables, [_LEGEND], results.about, folder)
     return "\n\n".join([*(aligned(*table) for table in tables), _LEGEND])
 
 

@@ -77,7 +77,7 @@ def test_the_page(folder):
     # HAC's own numbers, of three data sets and of KuaiSim, beside ours.
     line = next(line for line in page.splitlines() if line.startswith("| hac | 0.60") and "10.06" in line)
     assert line.endswith("| 3.00 [2.00, 4.00] | 10.06 | 18.86 | 14.79 | 14.98 | 0.69 | 10.17 |")
-    assert page.endswith(f"Made by:\n\n```\n{ABOUT.command}\n```\n")
+    assert page.endswith(f"\n\nMade by `{ABOUT.command}`.\n")
     with (folder / "differences.csv").open() as file:
         pairs = {(row["agent"], row["reference"]): row["difference"] for row in csv.DictReader(file)}
     assert pairs == {("hac", "hsrl"): "3", ("hsrl", "hac"): "-3"}, "bounds are no agents, and tasks are not mixed"

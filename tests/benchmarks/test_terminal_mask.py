@@ -39,7 +39,7 @@ def test_the_page(results, tmp_path):
     assert "Task slates: 2 training seeds, 2 common users" in text and "hsrl" not in text
     page = (tmp_path / "tables.md").read_text()
     assert "| +3.00 [+1.00, +5.00] |" in page and "| bound: random | 2.00 |" in page
-    assert page.endswith(f"Made by:\n\n```\n{ABOUT.command}\n```\n")
+    assert page.endswith(f"\n\nMade by `{ABOUT.command}`.\n")
     assert {tuple(row[:3]) for row in read_csv(tmp_path / "mask.csv")} == {
         ("slates", "hac", "total_reward"),
         ("slates", "hac", "depth"),
