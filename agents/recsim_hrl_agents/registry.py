@@ -40,6 +40,7 @@ _SLATE_AGENTS = {
     "pg-ra": "recsim_hrl_agents.slates.pg_ra:PGRA",
     "slate-dqn": "recsim_hrl_agents.slates.dqn:SlateDQN",
     "slateq": "recsim_hrl_agents.slates.slateq:SlateQ",
+    "hsrl": "recsim_hrl_agents.slates.hsrl:HSRL",
 }
 """Agents of RecSlate, which answer with slates."""
 
@@ -61,8 +62,15 @@ _SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "slate-mahrl": ("mahrl", _SHORT),
     "slate-mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3} | _SHORT),
     "slate-goal-q": ("goal-q", {"c": 2, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
+    "hsrl-independent": ("hsrl", {"autoregressive": False}),
+    "hsrl-no-residual": ("hsrl", {"residual": False}),
+    "hsrl-single-critic": ("hsrl", {"multi_level": False}),
+    "hsrl-no-entropy": ("hsrl", {"entropy": 0.0}),
+    "hsrl-no-supervised": ("hsrl", {"supervised": 0.0}),
+    "hsrl-flat": ("hsrl", {"flat": True}),
 }
-"""Names for an agent with settings for slates; steps are then requests, of which a session has few."""
+"""Names for an agent with settings: those of RecSession for slates, where steps are requests, of which a session has few;
+and HSRL without a part."""
 
 
 def agent_names() -> list[str]:
