@@ -69,8 +69,8 @@ _SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hsrl-no-supervised": ("hsrl", {"supervised": 0.0}),
     "hsrl-flat": ("hsrl", {"flat": True}),
 }
-"""Names for an agent with settings: those of RecSession for slates, where steps are requests, of which a session has few;
-and HSRL without a part."""
+"""Names for an agent with settings: those of RecSession for slates, where steps are requests, of which a session has
+few; and HSRL without a part."""
 
 
 def agent_names() -> list[str]:
