@@ -46,8 +46,9 @@ def _draw(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
         # Series of a label stand one above the other.
         heights = np.arange(len(labels)) + 0.22 * (place - (len(panel.series) - 1) / 2)
         _points(axes, [values[label] for label in labels], heights, name, place, across=True)
-    for style, (name, value) in zip(_DASHES, sorted(panel.lines.items(), key=lambda line: line[1]), strict=False):
-        axes.axvline(value, color=INK, linestyle=style, linewidth=1.1, zorder=0.5, label=name)
+    # In the order of their names, so that a line looks alike in all panels, which share one legend.
+    for style, name in zip(_DASHES, sorted(panel.lines), strict=False):
+        axes.axvline(panel.lines[name], color=INK, linestyle=style, linewidth=1.1, zorder=0.5, label=name)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_title(panel.title, loc="left", fontweight="bold", color=INK)
     axes.set_xlabel(panel.measure)

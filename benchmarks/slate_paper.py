@@ -29,8 +29,8 @@ NOTE = (
     "checked against the papers. They came from code that multiplied the next state's value by `done` where it should "
     "have been `1 - done` (docs/terminal_mask.md): their critics learned the reward of one request, and at its end a "
     "session was continued with the state of the next user. KuaiSim's code also left its "
-    "user model in training mode, with dropout in every answer; and as its users click with about one probability "
-    "whatever they are shown, depth and reward rank its agents alike."
+    "user model in training mode, with dropout in every answer; and its whole table follows from one constant click "
+    "probability, so that depth and reward cannot disagree."
 )
 
 
