@@ -270,8 +270,8 @@ def test_an_unlikely_item_that_becomes_likely_at_once_leaves_numbers(two_request
     assert all(parameter.isfinite().all() for parameter in agent.actor.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, name):
+@pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in NAMES), ("hsrl", {"encoder": "attention"})])
+def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, name, settings):
     env = RecSlateVectorEnv(8, simulator=simulator, slate_size=3, max_requests=4, catalog_turnover=0.2, **TINY)
     shown, step = [], env.step
 
@@ -283,7 +283,7 @@ def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, nam
 
     observations = [env.reset(seed=3)[0]["available"]]
     env.step = stepping
-    agent = make_agent(name, env, **SMALL | {"codes": 5, "levels": 3})
+    agent = make_agent(name, env, **SMALL | {"codes": 5, "levels": 3, "beam": 2} | settings)
     before = {key: tensor.clone() for key, tensor in agent.tensors().items()}
     curve = train(agent, env, 8 * 30, seed=3)
     assert all(shown) and len(shown) == 30
@@ -291,6 +291,7 @@ def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, nam
     changed = {key.split(".")[0] for key, tensor in agent.tensors().items() if not torch.equal(tensor, before[key])}
     assert changed == parts
     assert ("advantage_2" in curve[-1]) == (name not in ("hsrl-flat", "hsrl-single-critic"))
+    assert agent.act(env.reset(seed=4)[0]).shape == (8, 3)  # from a beam narrower than the slate
     scores = agent.score(env.reset(seed=4)[0], np.tile([59, 0, 7], (8, 1)))
     assert scores.shape == (8, 3) and np.isfinite(scores).all()
 
@@ -307,6 +308,14 @@ def test_a_saved_agent_acts_as_the_one_it_was_saved_from(circle, tmp_path):
     np.testing.assert_array_equal(loaded.act(observations), agent.act(observations))
     items = np.tile(np.arange(12), (16, 1))
     np.testing.assert_array_equal(loaded.score(observations, items), agent.score(observations, items))
+
+
+def test_an_agent_of_another_catalogue_is_refused(circle, tmp_path):
+    make_agent("hsrl", circle(2), **SMALL).save(tmp_path / "agent")
+    smaller = circle(2)
+    smaller.item_embeddings, smaller.candidate_items = smaller.item_embeddings[:10], np.arange(10)
+    with pytest.raises(ValueError, match=r"codes of shape \(12, 2\), allowed \(10, 2\)"):
+        load_agent(tmp_path / "agent", smaller)
 
 
 def test_the_seed_alone_decides_what_is_learned(circle):
