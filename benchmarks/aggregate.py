@@ -7,10 +7,10 @@ everything else; tables and figures can so be made again from the committed file
 import csv
 import itertools
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from benchmarks.bounds_table import Bound
 from benchmarks.paper import REFERENCE
 from benchmarks.records import PACKAGES, RunRecord
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference, stratified_bootstrap
+from recsim_hrl.replaced import replaced_file
 
 RUNS, SESSIONS, CURVES, ABOUT = "runs.csv", "sessions.csv", "curves.csv", "about.json"
 PARTS = ("click_reward", "order_reward")
@@ -142,13 +143,13 @@ def write_results(records: Sequence[RunRecord], about: About, folder: Path) -> N
         name = (record.task, record.agent, record.seed)
         versions = dict(record.versions)
         runs.append(
-            (*name, record.key, record.steps, len(click), *map(_short, ((click + order).mean(), click.mean())))
-            + (_short(order.mean()), f"{record.train_seconds:.1f}", f"{record.evaluate_seconds:.1f}")
+            (*name, record.key, record.steps, len(click), *map(short, ((click + order).mean(), click.mean())))
+            + (short(order.mean()), f"{record.train_seconds:.1f}", f"{record.evaluate_seconds:.1f}")
             + tuple(versions.get(package, "") for package in PACKAGES)
         )
         for part, rewards in zip(PARTS, (click, order), strict=True):
-            sessions.append((*name, part, *map(_short, rewards)))
-        curves += [(*name, step, _short(reward)) for step, reward in record.curve]
+            sessions.append((*name, part, *map(short, rewards)))
+        curves += [(*name, step, short(reward)) for step, reward in record.curve]
     measures = ("steps", "sessions", "total_reward", *PARTS, "train_seconds", "evaluate_seconds")
     write_csv(folder / RUNS, ("task", "agent", "seed", "key", *measures, *PACKAGES), runs)
     write_csv(folder / SESSIONS, ("task", "agent", "seed", "part", *range(users)), sessions)
@@ -196,7 +197,7 @@ def summarise(results: Results, bounds: Sequence[Bound] = (), how: Bootstrap | N
     for task in tasks:
         rows += [_agent_row(rewards, anchors[task], how) for rewards in results.rewards if rewards.task == task]
         rows += [_bound_row(bound, anchors[task]) for bound in bounds if bound.task == task]
-    differences, overall = _differences(results, how), _overall(results, anchors, how)
+    differences, overall = pairwise_differences(results.rewards, how), _overall(results, anchors, how)
     return Summary(results.about, tuple(rows), tuple(differences), tuple(_gains(results, how)), tuple(overall))
 
 
@@ -229,10 +230,21 @@ def _bound_row(bound: Bound, anchors: tuple[float, float] | None) -> SummaryRow:
     )
 
 
-def _differences(results: Results, how: Bootstrap) -> list[Difference]:
+class Judged(Protocol):
+    """An agent on a task."""
+
+    task: str
+    agent: str
+
+    @property
+    def total(self) -> np.ndarray:
+        """(S, U) total reward of each session."""
+
+
+def pairwise_differences(judged: Sequence[Judged], how: Bootstrap) -> list[Difference]:
     """Every ordered pair of agents of a task; the difference one way is minus that of the other."""
     rows = []
-    for first, second in itertools.combinations(results.rewards, 2):
+    for first, second in itertools.combinations(judged, 2):
         if first.task == second.task:
             total = paired_difference(first.total, second.total, how)
             swapped = Interval(-total.estimate, -total.high, -total.low)
@@ -280,13 +292,10 @@ def _overall(results: Results, anchors: dict[str, tuple[float, float] | None], h
 
 def write_csv(path: Path, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    with replaced_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(beside, path)
 
 
 def read_csv(path: Path) -> list[list[str]]:
@@ -297,11 +306,10 @@ def read_csv(path: Path) -> list[list[str]]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with replaced_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number as CSV files have it."""
     return f"{value:.6g}"

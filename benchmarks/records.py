@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.jobs import job_key, keep_file
 from benchmarks.tasks import Run
 
@@ -43,6 +45,12 @@ class RunRecord:
     """(environment step, mean session reward of the checkpoint) pairs."""
     versions: tuple[tuple[str, str], ...] = ()
     """(package, version) pairs that the run was made with."""
+    sessions: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    """(measure, (U,) value of each evaluation session) pairs, of tasks whose sessions tell more than two rewards."""
+    measures: tuple[tuple[str, float], ...] = ()
+    """(measure, value) pairs of all evaluation sessions together, of such tasks."""
+    depth_curve: tuple[tuple[int, float], ...] = ()
+    """(environment step, mean requests of a session of the checkpoint) pairs, of such tasks."""
 
     def __post_init__(self) -> None:
         if len(self.click_rewards) != len(self.order_rewards) or not self.click_rewards:
@@ -50,6 +58,12 @@ class RunRecord:
                 f"record {self.task}/{self.agent}/{self.seed}: got {len(self.click_rewards)} click rewards and "
                 f"{len(self.order_rewards)} order rewards, allowed one of each for every session"
             )
+
+    @property
+    def total_rewards(self) -> np.ndarray:
+        """(U,) total reward of each evaluation session: its clicks' and orders', where nothing else is told."""
+        told = dict(self.sessions).get("total_reward")
+        return np.add(self.click_rewards, self.order_rewards) if told is None else np.array(told)
 
     @property
     def file_name(self) -> str:
@@ -88,8 +102,8 @@ def run_key(run: Run, fingerprint: str, config: dict[str, Any]) -> str:
     return job_key(about)
 
 
-def simulator_fingerprint(simulator: str) -> str:
-    """Hash of all tensors of the ``train`` and ``test`` simulators of a market."""
+def simulator_fingerprint(simulator: str, with_leaving: bool = False) -> str:
+    """Hash of all tensors of the ``train`` and ``test`` simulators of a market; of their leave models too, if asked."""
     from recsim_hrl.simulator.store import load_simulator
 
     digest = hashlib.sha256()
@@ -100,6 +114,9 @@ def simulator_fingerprint(simulator: str) -> str:
         tensors += [getattr(market.visits, field.name) for field in dataclasses.fields(market.visits)]
         for tensor in tensors:
             digest.update(tensor.contiguous().numpy().tobytes())
+        if with_leaving and market.leaving is not None:
+            for weights in vars(market.leaving).values():
+                digest.update(weights.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -128,6 +145,17 @@ def save_record(record: RunRecord, folder: Path) -> Path:
     return keep_file(folder / record.file_name, record_bytes(record))
 
 
+def read_record(content: bytes) -> RunRecord:
+    """The record that :func:`record_bytes` wrote."""
+    about = json.loads(content)
+    for name in ("click_rewards", "order_rewards"):
+        about[name] = tuple(float(value) for value in about[name])
+    for name in ("curve", "versions", "measures", "depth_curve"):
+        about[name] = tuple((first, second) for first, second in about.get(name, ()))
+    about["sessions"] = tuple((name, tuple(map(float, values))) for name, values in about.get("sessions", ()))
+    return RunRecord(**about)
+
+
 def load_record(path: Path) -> RunRecord:
     """Read one finished run.
 
@@ -135,12 +163,7 @@ def load_record(path: Path) -> RunRecord:
         ValueError: If the file is not a run record.
     """
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("click_rewards", "order_rewards"):
-            about[name] = tuple(float(value) for value in about[name])
-        for name in ("curve", "versions"):
-            about[name] = tuple((first, second) for first, second in about[name])
-        return RunRecord(**about)
+        return read_record(path.read_bytes())
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: is not a record of a run ({error}); delete it, and the run is done again") from error
 

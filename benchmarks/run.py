@@ -105,20 +105,20 @@ def make_plan(preset: Preset, folder: Path, logs: Path, wanted: Collection[Run] 
     """The runs of a preset, all of whose tasks are of one market; ``wanted``, or all of them, are to be done."""
     from benchmarks.training import agent_config  # imported here: --help should not wait for torch
 
-    fingerprint = simulator_fingerprint(preset.tasks[0].simulator)
+    fingerprint = simulator_fingerprint(preset.tasks[0].simulator, any(task.users_leave for task in preset.tasks))
     configs = {entry: agent_config(entry) for entry in preset.entries}
     every = [(one, run_key(one, fingerprint, configs[one.entry])) for one in preset.runs()]
     chosen = every if wanted is None else [pair for pair in every if pair[0] in wanted]
     return Plan(preset, folder, logs.resolve(), every, chosen)  # a worker may stand elsewhere
 
 
-def plan_of(config: SweepConfig) -> Plan:
-    """What a command is to do.
+def plan_of(config: SweepConfig, preset: Preset | None = None) -> Plan:
+    """What a command is to do of ``preset``, by default the one that the configuration names.
 
     Raises:
         ValueError: If the configuration names agents or tasks that the preset does not have.
     """
-    preset = make_preset(config.preset)
+    preset = preset or make_preset(config.preset)
     return make_plan(preset, config.out / preset.name, config.out / "logs", _chosen(config, preset))
 
 

@@ -4,13 +4,12 @@ A sweep may be stopped at any moment, by Ctrl-C or worse: finished runs are comp
 and the same call goes on from there.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from benchmarks.jobs import Job, Workers, keep_jobs
-from benchmarks.records import RunRecord, finished_records, record_bytes, run_file
+from benchmarks.records import RunRecord, finished_records, read_record, record_bytes, run_file
 from benchmarks.tasks import Run
 
 Execute = Callable[[Run, str], RunRecord]
@@ -49,6 +48,4 @@ def _execute(execute: Execute, run: Run, key: str) -> bytes:
 
 
 def _reward(content: bytes) -> str:
-    record = json.loads(content)
-    rewards = record["click_rewards"] + record["order_rewards"]
-    return f"total reward {sum(rewards) / len(record['click_rewards']):.2f}"
+    return f"total reward {read_record(content).total_rewards.mean():.2f}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.aggregate import Summary, SummaryRow, read_results, summarise, write_csv, write_text
+from benchmarks.aggregate import Difference, Summary, SummaryRow, read_results, summarise, write_csv, write_text
 from benchmarks.bounds_table import bounds_path, read_bounds
 from benchmarks.figures import draw_curves, draw_rewards
 from benchmarks.paper import REFERENCE, online_gain
@@ -50,19 +50,26 @@ def write_summary(summary: Summary, folder: Path) -> None:
     ends = [f"{name}{end}" for name in _INTERVALS for end in ("", "_low", "_high")]
     rows = [
         (row.task, row.agent, row.kind, row.seeds, row.sessions)
-        + tuple(cell for value in (row.total, row.total_iqm, row.click, row.order, row.score) for cell in _cells(value))
+        + tuple(
+            cell for value in (row.total, row.total_iqm, row.click, row.order, row.score) for cell in csv_cells(value)
+        )
         for row in summary.rows
     ]
     write_csv(folder / "summary.csv", ("task", "agent", "kind", "seeds", "sessions", *ends), rows)
-    differences = [(row.task, row.agent, row.reference, *_cells(row.total)) for row in summary.differences]
-    header = ("task", "agent", "reference", "difference", "difference_low", "difference_high")
-    write_csv(folder / "differences.csv", header, differences)
-    gains = [(row.task, row.agent, *_cells(row.total), *_cells(row.order)) for row in summary.gains]
+    write_differences(summary.differences, folder)
+    gains = [(row.task, row.agent, *csv_cells(row.total), *csv_cells(row.order)) for row in summary.gains]
     header = ("task", "agent", *(f"{part}_gain{end}" for part in ("total", "order") for end in ("", "_low", "_high")))
     write_csv(folder / "gains.csv", header, gains)
-    overall = [(row.agent, row.tasks, *_cells(row.mean), *_cells(row.iqm)) for row in summary.overall]
+    overall = [(row.agent, row.tasks, *csv_cells(row.mean), *csv_cells(row.iqm)) for row in summary.overall]
     header = ("agent", "tasks", *(f"{name}{end}" for name in ("mean", "iqm") for end in ("", "_low", "_high")))
     write_csv(folder / "overall.csv", header, overall)
+
+
+def write_differences(differences: Sequence[Difference], folder: Path) -> None:
+    """Write differences.csv."""
+    rows = [(row.task, row.agent, row.reference, *csv_cells(row.total)) for row in differences]
+    header = ("task", "agent", "reference", "difference", "difference_low", "difference_high")
+    write_csv(folder / "differences.csv", header, rows)
 
 
 def terminal(summary: Summary) -> str:
@@ -165,7 +172,7 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _cells(value: Interval | None) -> Sequence[str]:
+def csv_cells(value: Interval | None) -> Sequence[str]:
     """Estimate, low and high as CSV cells, empty where unknown."""
     numbers = (value.estimate, value.low, value.high) if value else (float("nan"),) * 3
     return ["" if number != number else f"{number:.6g}" for number in numbers]

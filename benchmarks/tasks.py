@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from benchmarks.settings import long_settings
 
@@ -55,10 +55,17 @@ class Task:
     evaluation_seed: int = 10_000_000
     """Sub-environment seed of the first evaluation session; no training seed comes near it."""
 
+    users_leave: ClassVar[bool] = False
+    """Whether the simulators' leave model decides what happens."""
+
     def __post_init__(self) -> None:
         for name in ("session_length", "sessions", "parallel", "log_impressions", "history"):
             if getattr(self, name) < 1:
                 raise ValueError(f"task {self.name} {name}: got {getattr(self, name)}, allowed 1 or more")
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of the environment that make it this task."""
+        return {"session_length": self.session_length, "candidates": self.candidates, "history": self.history}
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ class Entry:
     """Environment steps of training, counted over all parallel users; of a ranker, impressions that it reads."""
     settings: tuple[tuple[str, Setting], ...] = ()
     """Settings that differ from the agent's defaults, as (name, value) pairs."""
-    action: Literal["embedding", "item"] = "embedding"
-    """Form of the environment's actions."""
+    action: Literal["embedding", "item", "items", "query"] = "embedding"
+    """Form of the environment's actions; the last two are those of slates."""
     needs_log: bool = False
     """Whether the agent is fitted on the market's training log."""
     deterministic: bool = False

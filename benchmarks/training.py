@@ -19,7 +19,9 @@ from recsim_hrl_agents.registry import make_agent
 
 import recsim_hrl  # noqa: F401  registers the environments
 from benchmarks.records import RunRecord, agent_path, package_versions
-from benchmarks.tasks import Entry, Run, training_log
+from benchmarks.slate_evaluation import evaluate_slates
+from benchmarks.slate_tasks import SlateTask
+from benchmarks.tasks import Entry, Run, Task, training_log
 from recsim_hrl.data.log import InteractionLog
 
 CHECKPOINTS = 8
@@ -34,6 +36,8 @@ KEEP_EVERY = 50_000
 """Environment steps after which a training is kept, to go on from there after a kill."""
 ROUNDING = 1e-4
 """How far an item's embedding in a log may be from the simulator's; its values are about 1."""
+Point = tuple[int, float, float]
+"""Of a learning curve: environment steps, mean reward and mean steps of a session of the checkpoint."""
 _BEST = "best"
 
 
@@ -44,14 +48,12 @@ def make_env(run: Run, split: str) -> VectorEnv:
         task.env_id,
         num_envs=task.parallel,
         vectorization_mode="vector_entry_point",
-        session_length=task.session_length,
         simulator=task.simulator,
         split=split,
-        candidates=task.candidates,
-        history=task.history,
         action=run.entry.action,
         # Agents look embeddings up themselves, which keeps their replay memories small.
         observation="item_ids",
+        **task.arguments(),
     )
 
 
@@ -86,7 +88,7 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinish
         trained = time.monotonic()
         if agents is not None and agents.is_dir():
             agent.save(agent_path(run, key, agents))
-        outcome = evaluate(agent, judging, run.task.sessions, run.task.evaluation_seed)
+        found = judge(agent, run.task, judging)
         judged = time.monotonic()
     finally:
         learning.close()
@@ -101,11 +103,20 @@ def execute(run: Run, key: str, logs: Path, agents: Path | None = None, unfinish
         steps=run.entry.steps if agent.learns_from == "environment" else 0,
         train_seconds=trained - started,
         evaluate_seconds=judged - trained,
-        click_rewards=tuple(outcome.click_reward.tolist()),
-        order_rewards=tuple(outcome.order_reward.tolist()),
-        curve=tuple(curve),
+        curve=tuple(point[:2] for point in curve),
+        depth_curve=tuple((steps, depth) for steps, _, depth in curve) if isinstance(run.task, SlateTask) else (),
         versions=package_versions(),
+        **found,
     )
+
+
+def judge(agent: Agent, task: Task, env: VectorEnv) -> dict[str, Any]:
+    """What the evaluation sessions of a task tell of an agent in ``env``, as fields of a record."""
+    if isinstance(task, SlateTask):
+        return evaluate_slates(agent, env, task.sessions, task.evaluation_seed).fields()
+    outcome = evaluate(agent, env, task.sessions, task.evaluation_seed)
+    rewards = {"click_rewards": outcome.click_reward, "order_rewards": outcome.order_reward}
+    return {name: tuple(values.tolist()) for name, values in rewards.items()}
 
 
 def trained_agent(run: Run, key: str, env: VectorEnv, logs: Path, agents: Path, keep: Path | None = None) -> Agent:
@@ -126,8 +137,8 @@ def agent_of(run: Run, env: VectorEnv) -> Agent:
     return make_agent(run.entry.agent, env, seed=run.training_seed, **dict(run.entry.settings))
 
 
-def learn(agent: Agent, run: Run, env: VectorEnv, logs: Path, keep: Path | None = None) -> list[tuple[int, float]]:
-    """Let the agent learn from what it learns from; returns (environment steps, session reward) pairs, if any.
+def learn(agent: Agent, run: Run, env: VectorEnv, logs: Path, keep: Path | None = None) -> list[Point]:
+    """Let the agent learn from what it learns from; returns the points of its learning curve, if any.
 
     Args:
         agent: Learns in place.
@@ -144,9 +155,7 @@ def learn(agent: Agent, run: Run, env: VectorEnv, logs: Path, keep: Path | None 
     return train_and_keep_the_best(agent, run, env, keep)
 
 
-def train_and_keep_the_best(
-    agent: Agent, run: Run, env: VectorEnv, keep: Path | None = None
-) -> list[tuple[int, float]]:
+def train_and_keep_the_best(agent: Agent, run: Run, env: VectorEnv, keep: Path | None = None) -> list[Point]:
     """Train, and leave the agent at its best checkpoint: what it learns last is not always what it learned best.
 
     Checkpoints are judged without exploring, on the train simulator and on users apart from all others. The same for
@@ -160,11 +169,11 @@ def train_and_keep_the_best(
             after a kill; for agents that bring a loop of their own nothing is kept.
 
     Returns:
-        (environment steps, mean session reward) of every checkpoint.
+        A point for every checkpoint.
     """
     if hasattr(agent, "learn"):
         keep = None
-    judge, judging = make_agent(run.entry.agent, env, seed=0, **dict(run.entry.settings)), make_env(run, "train")
+    copy, judging = make_agent(run.entry.agent, env, seed=0, **dict(run.entry.settings)), make_env(run, "train")
     shown = min(VALIDATION_ITEMS, run.entry.steps // VALIDATION_SHARE)
     sessions = max(8, shown // run.task.session_length)
     curve, best = _judged(keep)
@@ -173,12 +182,13 @@ def train_and_keep_the_best(
         if curve and point["env_steps"] <= curve[-1][0]:
             return  # judged before the kill
         weights = {name: value.detach().clone() for name, value in agent.tensors().items()}
-        judge.load_tensors(weights)
-        value = float(evaluate(judge, judging, sessions, VALIDATION_SEED).total_reward.mean())
-        if not curve or value > max(reward for _, reward in curve):
+        copy.load_tensors(weights)
+        outcome = evaluate(copy, judging, sessions, VALIDATION_SEED)
+        value = float(outcome.total_reward.mean())
+        if not curve or value > max(reward for _, reward, *_ in curve):
             best.clear()
             best.update(weights)
-        curve.append((int(point["env_steps"]), value))
+        curve.append((int(point["env_steps"]), value, float(outcome.length.mean())))
         if keep is not None:
             storage.save(keep / _BEST, {"curve": curve}, best, _BEST)
 
@@ -191,14 +201,14 @@ def train_and_keep_the_best(
     return curve
 
 
-def _judged(keep: Path | None) -> tuple[list[tuple[int, float]], dict[str, torch.Tensor]]:
+def _judged(keep: Path | None) -> tuple[list[Point], dict[str, torch.Tensor]]:
     """What a training that was killed left in ``keep``: the checkpoints judged so far, and the best one's tensors."""
     if keep is None or not storage.is_saved(keep / _BEST, _BEST):
         return [], {}
     described, best = storage.load(
         keep / _BEST, _BEST, f"written by a benchmark; delete {keep} to train from the start"
     )
-    return [(int(steps), float(value)) for steps, value in described["curve"]], best
+    return [(int(steps), *map(float, values)) for steps, *values in described["curve"]], best
 
 
 def logged_sessions(path: Path, market: Market) -> LoggedSessions:

@@ -14,9 +14,10 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -26,7 +27,7 @@ from benchmarks.aggregate import read_csv, write_csv
 from benchmarks.pools import open_pool
 from benchmarks.records import simulator_fingerprint
 from benchmarks.settings import TRIALS
-from benchmarks.tasks import Run, Task, entry_of, make_preset, training_log
+from benchmarks.tasks import Entry, Run, Setting, Task, entry_of, make_preset, training_log
 from benchmarks.training import agent_of, make_env, train_and_keep_the_best
 from recsim_hrl.data.log import InteractionLog
 
@@ -50,7 +51,27 @@ FINALISTS = 2
 EVALUATION_SEED = 50_000_000
 """Of the first user that a trial is judged on."""
 
-TASKS = sorted(task.name for task in make_preset("full").tasks)
+
+@dataclass(frozen=True)
+class Family:
+    """What is tuned alike: agents that share their tasks and have as many trials each."""
+
+    tasks: tuple[Task, ...]
+    """On which settings are tried."""
+    trials: Mapping[str, tuple[dict[str, Any], ...]]
+    """Settings that are tried, by agent."""
+    entry: Callable[[str, int, Mapping[str, Setting]], Entry]
+    """The entry of an agent, given its steps and settings."""
+
+    @property
+    def task_names(self) -> list[str]:
+        """Names of the tasks, sorted."""
+        return sorted(task.name for task in self.tasks)
+
+
+SESSIONS = Family(make_preset("full").tasks, TRIALS, entry_of)
+"""Agents of RecSession."""
+TASKS = SESSIONS.task_names
 
 
 @dataclass(frozen=True)
@@ -75,14 +96,16 @@ class TuningConfig:
     """Run on Ray: "local" starts it here, "auto" or "HOST:6379" joins a cluster."""
 
 
-def trial_runs(config: TuningConfig, rows: Sequence[Sequence[str]] = ()) -> list[tuple[int, Run]]:
+def trial_runs(
+    config: TuningConfig, rows: Sequence[Sequence[str]] = (), family: Family = SESSIONS
+) -> list[tuple[int, Run]]:
     """(trial, run) of all that is to be run, given the ``rows`` that are there: the first round, or also the second."""
-    tasks = [dataclasses.replace(task, simulator=config.simulator) for task in make_preset("full").tasks]
-    second_round = finalists(rows)
+    tasks = [dataclasses.replace(task, simulator=config.simulator) for task in family.tasks]
+    second_round = finalists(rows, family)
     runs = []
     for agent in config.agents:
-        for trial, settings in enumerate(TRIALS[agent]):
-            entry = entry_of(agent, config.steps, settings)
+        for trial, settings in enumerate(family.trials[agent]):
+            entry = family.entry(agent, config.steps, settings)
             seeds = SEEDS if trial in second_round.get(agent, ()) else SEEDS[:1]
             runs += [(trial, Run(task, entry, seed)) for task in tasks for seed in seeds]
     return runs
@@ -115,28 +138,29 @@ def _log_of(task: Task, logs: Path) -> Path:
     return training_log(dataclasses.replace(task, simulator="default"), logs)
 
 
-def finalists(rows: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:
+def finalists(rows: Sequence[Sequence[str]], family: Family = SESSIONS) -> dict[str, tuple[int, ...]]:
     """Trials of each agent that reach the second round: the best of the first, once all of it is there."""
-    first = _scores([row for row in rows if int(row[3]) == SEEDS[0]])
+    first = _scores([row for row in rows if int(row[3]) == SEEDS[0]], family)
     return {
         agent: tuple(sorted(scores, key=scores.get, reverse=True)[:FINALISTS])
         for agent, scores in first.items()
-        if len(scores) == len(TRIALS[agent])
+        if len(scores) == len(family.trials[agent])
     }
 
 
-def best_settings(rows: Sequence[Sequence[str]]) -> dict[str, tuple[int, float]]:
+def best_settings(rows: Sequence[Sequence[str]], family: Family = SESSIONS) -> dict[str, tuple[int, float]]:
     """Best finalist of each agent, and its mean total reward relative to the better finalist in each task."""
-    chosen = finalists(rows)
-    last = _scores([row for row in rows if int(row[1]) in chosen.get(row[0], ())], len(SEEDS))
+    chosen = finalists(rows, family)
+    last = _scores([row for row in rows if int(row[1]) in chosen.get(row[0], ())], family, len(SEEDS))
     return {agent: max(scores.items(), key=lambda pair: pair[1]) for agent, scores in last.items() if scores}
 
 
-def _scores(rows: Sequence[Sequence[str]], seeds: int = 1) -> dict[str, dict[int, float]]:
-    """Score of each trial of each agent that has all its ``seeds`` in both tasks.
+def _scores(rows: Sequence[Sequence[str]], family: Family, seeds: int = 1) -> dict[str, dict[int, float]]:
+    """Score of each trial of each agent that has all its ``seeds`` in all tasks.
 
     It is the mean total reward, relative to the best of the agent's trials in each task.
     """
+    names = family.task_names
     totals: dict[str, dict[int, dict[str, list[float]]]] = {}
     for agent, trial, task, _, _, _, total, *_ in rows:
         totals.setdefault(agent, {}).setdefault(int(trial), {}).setdefault(task, []).append(float(total))
@@ -145,21 +169,21 @@ def _scores(rows: Sequence[Sequence[str]], seeds: int = 1) -> dict[str, dict[int
         complete = {
             trial: {task: sum(values) / seeds for task, values in tasks.items()}
             for trial, tasks in trials.items()
-            if sorted(tasks) == TASKS and all(len(values) == seeds for values in tasks.values())
+            if sorted(tasks) == names and all(len(values) == seeds for values in tasks.values())
         }
-        best = {task: max((means[task] for means in complete.values()), default=0.0) for task in TASKS}
+        best = {task: max((means[task] for means in complete.values()), default=0.0) for task in names}
         scores[agent] = {
-            trial: sum(means[task] / best[task] for task in TASKS) / len(TASKS) for trial, means in complete.items()
+            trial: sum(means[task] / best[task] for task in names) / len(names) for trial, means in complete.items()
         }
     return scores
 
 
-def _missing(config: TuningConfig, rows: Sequence[Sequence[str]]) -> list[tuple[int, Run]]:
+def _missing(config: TuningConfig, rows: Sequence[Sequence[str]], family: Family) -> list[tuple[int, Run]]:
     """What :func:`trial_runs` asks for and ``rows`` do not hold."""
     finished = {(*row[:5], _in_order(json.loads(row[5]))) for row in rows}
     return [
         (trial, run)
-        for trial, run in trial_runs(config, rows)
+        for trial, run in trial_runs(config, rows, family)
         if (run.entry.agent, str(trial), run.task.name, str(run.seed), str(run.entry.steps))
         + (_in_order(dict(run.entry.settings)),)
         not in finished
@@ -171,24 +195,25 @@ def _in_order(settings: dict[str, object]) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def main(config: TuningConfig) -> None:
+def main(config: TuningConfig, family: Family = SESSIONS) -> None:
     """Run what is missing and print which settings did best."""
-    fingerprint = simulator_fingerprint(config.simulator)
+    fingerprint = simulator_fingerprint(config.simulator, any(task.users_leave for task in family.tasks))
     rows = read_csv(config.out) if config.out.exists() else []
     if others := [row for row in rows if row[-1] != fingerprint]:
         raise ValueError(
             f"{config.out}: {len(others)} trials are of another simulator; move the file away to tune anew"
         )
     with open_pool(config.workers, config.ray) as pool:
-        while missing := _missing(config, rows):  # the first round, then the second
+        while missing := _missing(config, rows, family):  # the first round, then the second
             for outcome in pool.finished(execute_trial, [(trial, run, config) for trial, run in missing]):
                 if outcome.error is not None:
                     raise outcome.error
                 rows.append([*map(str, outcome.result), fingerprint])
                 write_csv(config.out, COLUMNS, sorted(rows, key=lambda row: (row[0], int(row[1]), row[2], row[3])))
                 print(" ".join(rows[-1]), flush=True)
-    for agent, (trial, score) in best_settings(rows).items():
-        print(f"{agent}: trial {trial} {TRIALS[agent][trial]}, {score:.3f} of the better finalist in each task")
+    for agent, (trial, score) in best_settings(rows, family).items():
+        tried = family.trials[agent][trial]
+        print(f"{agent}: trial {trial} {tried}, {score:.3f} of the better finalist in each task")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class Transitions:
         """(B,) bool: the next transition of this sub-environment belongs to another session."""
         return self.terminated | self.truncated
 
+    @property
+    def seen_items(self) -> Array:
+        """The ``items``, of slates with -1 where the user did not look: what one can learn from."""
+        return self.items if self.is_seen is None else np.where(self.is_seen, self.items, -1)
+
 
 def as_asked(actions: Tensor, observations: Observations) -> Array:
     """``actions`` as tensors, if the ``observations`` are tensors, or else as an array."""

@@ -20,11 +20,11 @@ class Batch:
     """Sampled n-step transitions."""
 
     observations: dict[str, Tensor]  # (S, ...)
-    items: Tensor  # (S,) int64 catalogue index of the item shown
+    items: Tensor  # (S,) int64 catalogue index of the item shown; (S, K) of slates, -1 where the user did not look
     returns: Tensor  # (S,) discounted rewards of the steps in between
     discounts: Tensor  # (S,) factor of the bootstrapped value, 0 where the user left
     next_observations: dict[str, Tensor]  # (S, ...)
-    shown: Tensor  # (L, S) int64 items shown in the session up to ``next_observations``, latest first; -1: none
+    shown: Tensor  # (L, S, ...) int64 items shown in the session up to ``next_observations``, latest first; -1: none
 
 
 class ReplayBuffer:
@@ -58,7 +58,7 @@ class ReplayBuffer:
     def add(self, transitions: Transitions) -> None:
         """Append one step of all sub-environments."""
         values = {
-            "items": transitions.items,
+            "items": transitions.seen_items,
             "rewards": transitions.rewards,
             "terminated": transitions.terminated,
             "ended": transitions.ended,
@@ -113,13 +113,14 @@ class ReplayBuffer:
         )
 
     def _shown(self, rows: Tensor, ages: Tensor, users: Tensor, look_back: int) -> Tensor:
-        """(L, S) the item shown to ``users`` (S,) at ``rows`` (S,) of ``ages`` (S,) and those before it, L <=
+        """(L, S, ...) the items shown to ``users`` (S,) at ``rows`` (S,) of ``ages`` (S,) and those before it, L <=
         ``look_back`` in all; -1 where another session's begin, or what is no longer held."""
         back = torch.arange(min(look_back, self._filled), device=self._device)[:, None]  # (L, 1)
         earlier = (rows - back) % self._rows  # (L, S)
         ended = self._columns["ended"][earlier, users] & (back > 0)  # (L, S) the step itself may end its session
         apart = (ended.cumsum(0) > 0) | (ages + back > self._filled)  # (L, S)
-        return torch.where(apart, -1, self._columns["items"][earlier, users].long())
+        items = self._columns["items"][earlier, users].long()  # (L, S, ...)
+        return items.masked_fill(apart.view(*apart.shape, *(1,) * (items.ndim - 2)), -1)
 
     def _allocate(self, values: dict[str, Array]) -> None:
         self._rows = max(1, self._capacity // len(values["rewards"]))

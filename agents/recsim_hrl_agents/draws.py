@@ -41,6 +41,12 @@ class SessionDraws:
 def by_chance(values: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     """(...) which of the ``values`` (..., K) is drawn, with chances in proportion to exp(value / ``temperature``).
 
-    ``uniform`` (..., K) are numbers in [0, 1): values with Gumbel noise are the largest with just these chances.
+    ``uniform`` (..., K) are numbers in [0, 1).
     """
-    return (values - temperature * torch.log(-torch.log(uniform))).argmax(-1)
+    return with_gumbel_noise(values, temperature, uniform).argmax(-1)
+
+
+def with_gumbel_noise(values: Tensor, temperature: float, uniform: Tensor) -> Tensor:
+    """(...) ``values`` of which the largest is one with a chance in proportion to exp(value / ``temperature``), the
+    next largest one of the rest with such a chance, and so on (Plackett-Luce); ``uniform`` (...) are in [0, 1)."""
+    return values - temperature * torch.log(-torch.log(uniform))

@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium import spaces
 
 HISTORIES = ("browsed", "clicked", "ordered")
+REQUEST = "request"
+"""Observation (B, 1) of the share of the requests that were made, where slates are shown."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,16 @@ class Market:
 
     @property
     def observation_space(self) -> spaces.Dict:
-        """Space of one observation."""
+        """Space of one observation, without what can be shown."""
         if self.observation == "item_ids":
             window = spaces.Box(0, len(self.item_embeddings), (self.history,), np.int64)
         else:
             bound = float(np.abs(self.item_embeddings).max())
             window = spaces.Box(-bound, bound, (self.history, self.embedding_dim), np.float32)
-        return spaces.Dict({key: window for key in HISTORIES})
+        windows = {key: window for key in HISTORIES}
+        if self.slate_size is None:
+            return spaces.Dict(windows)
+        return spaces.Dict({**windows, REQUEST: spaces.Box(0.0, 1.0, (1,), np.float32)})
 
     @property
     def action_space(self) -> spaces.Space:

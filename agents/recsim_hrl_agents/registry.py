@@ -31,6 +31,16 @@ _AGENTS = {
 
 _SLATE_AGENTS = {
     "slate-random": "recsim_hrl_agents.slates.random:RandomSlates",
+    "slate-supervised": "recsim_hrl_agents.slates.supervised:SlateSupervised",
+    "slate-supervised-online": "recsim_hrl_agents.slates.supervised:SlateSupervisedOnline",
+    "slate-a2c": "recsim_hrl_agents.slates.sb3:SlateA2C",
+    "slate-ddpg": "recsim_hrl_agents.slates.sb3:SlateDDPG",
+    "slate-td3": "recsim_hrl_agents.slates.sb3:SlateTD3",
+    "hac": "recsim_hrl_agents.slates.hac:HAC",
+    "pg-ra": "recsim_hrl_agents.slates.pg_ra:PGRA",
+    "slate-dqn": "recsim_hrl_agents.slates.dqn:SlateDQN",
+    "slateq": "recsim_hrl_agents.slates.slateq:SlateQ",
+    "hsrl": "recsim_hrl_agents.slates.hsrl:HSRL",
 }
 """Agents of RecSlate, which answer with slates."""
 
@@ -46,9 +56,20 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2); and
 two of ours, with a low level that starts from its goal, the second with items as goals, drawn by their values."""
 
-
-_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {}
-"""Names for an agent of slates with settings."""
+_SHORT = {"c": 4, "n_step": 2, "gamma": 0.9, "high_gamma": 0.7, "noise": 0.5, "final_noise": 0.2}
+_SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "slate-mahrl": ("mahrl", _SHORT),
+    "slate-mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3} | _SHORT),
+    "slate-goal-q": ("goal-q", {"c": 1, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
+    "hsrl-independent": ("hsrl", {"autoregressive": False}),
+    "hsrl-no-residual": ("hsrl", {"residual": False}),
+    "hsrl-single-critic": ("hsrl", {"multi_level": False}),
+    "hsrl-no-entropy": ("hsrl", {"entropy": 0.0}),
+    "hsrl-no-supervised": ("hsrl", {"supervised": 0.0}),
+    "hsrl-flat": ("hsrl", {"flat": True}),
+}
+"""Names for an agent with settings for slates, where steps are requests, of which a session has few; and HSRL without a
+part."""
 
 
 def agent_names() -> list[str]:

@@ -37,10 +37,10 @@ class RecSlateEnv(SlateOffer, UserEnv):
 
     The catalogue may change (`catalog_turnover`): what is on offer is a stretch of the stock, which moves on from
     session to session, so that the oldest items are replaced by others. The stock is in the simulator's recall order, a
-    random permutation, so those that come are on average as good as those that go. They have embeddings, and no session
-    has shown them yet; only in the visit before, from which histories start, may the log have shown any item. The stock
-    is a ring: after `stock / (catalog_turnover * candidates)` sessions the first items come back. Session `e` of a seed
-    sees the catalogue of time `catalog_start + e`, whichever the seed.
+    random permutation, so those that come are on average as good as those that go. They have embeddings, and no
+    session of this task has shown them yet; only in the visit before, which histories start from, may the log have
+    shown any item. The stock is a ring: after `stock / (catalog_turnover * candidates)` sessions the first items come
+    back. Session `e` of a seed sees the catalogue of time `catalog_start + e`, whichever the seed.
 
     ## Action Space
     | `action` | space | shows |

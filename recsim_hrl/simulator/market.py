@@ -68,23 +68,24 @@ class SimulatorMarket:
     def probs(self, state: "Users", items: Tensor) -> Tensor:
         # A thousand candidates for a few users stay in the processor's cache: twice as fast as all users at once.
         size = _CACHE_USERS if items.ndim == 1 else len(items)
+        steps = np.broadcast_to(state.step, len(state.memory.whole))  # (B,)
         logits = [
-            self.model.all_logits(part, state.step, self.items, items.numpy()) for part in state.memory.split(size)
+            self.model.all_logits(part, steps[place * size : (place + 1) * size], self.items, items.numpy())
+            for place, part in enumerate(state.memory.split(size))
         ]
         return torch.from_numpy(np.concatenate(logits)).softmax(-1)
 
     def update(self, state: "Users", items: Tensor, responses: Tensor) -> "Users":
         self.model.update(state.memory, state.step, self.items, items.numpy(), responses.numpy())
-        state.step += 1
-        return state
+        return Users(state.memory, state.step + 1)
 
 
 @dataclass
 class Users:
-    """Learned users, all at the same step of their sessions."""
+    """Learned users in their sessions."""
 
     memory: Memory
-    step: int = 0
+    step: int | np.ndarray = 0  # of all alike, or (B,)
 
 
 @dataclass

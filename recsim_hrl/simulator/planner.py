@@ -6,6 +6,8 @@ whole sessions of the market itself. It therefore knows the users completely and
 score is limited. A true optimum can only be higher, so the patience gap it shows is real.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -42,15 +44,32 @@ def tune_planner(
     """
     generator = torch.Generator().manual_seed(seed)
     order: ItemOrder = item_order(market, users[:64])
-    mean, spread = torch.zeros(WEIGHTS), torch.ones(WEIGHTS)
-    for number in tqdm(range(rounds), desc=f"tuning {name}", disable=None, leave=False):
-        tried = mean + spread * torch.randn(population, WEIGHTS, generator=generator)
-        tried[0] = mean
+
+    def values(tried: Tensor, number: int) -> list[float]:
         chosen = users[torch.randperm(len(users), generator=generator)[:sessions]]
-        values = [
+        return [
             run_policy(market, planner_policy(name, market, order, w), chosen, candidates, steps, seed + number).mean
             for w in tried
         ]
-        best = tried[torch.tensor(values).topk(max(3, population // 4)).indices]
+
+    return planner_policy(name, market, order, search_weights(values, rounds, population, generator))
+
+
+def search_weights(
+    values: Callable[[Tensor, int], list[float]], rounds: int, population: int, generator: torch.Generator
+) -> Tensor:
+    """(WEIGHTS,) of a planner, by the cross-entropy method from those of the reward-greedy policy, which are zero.
+
+    Args:
+        values: What each of the weights (population, WEIGHTS) tried in round number so-and-so is worth.
+        rounds: Rounds of the search.
+        population: Weight vectors tried in each round, 3 or more.
+        generator: Draws them.
+    """
+    mean, spread = torch.zeros(WEIGHTS), torch.ones(WEIGHTS)
+    for number in tqdm(range(rounds), desc="tuning the planner", disable=None, leave=False):
+        tried = mean + spread * torch.randn(population, WEIGHTS, generator=generator)
+        tried[0] = mean
+        best = tried[torch.tensor(values(tried, number)).topk(max(3, population // 4)).indices]
         mean, spread = best.mean(0), best.std(0) + 0.1
-    return planner_policy(name, market, order, mean)
+    return mean

@@ -89,17 +89,17 @@ class Recurrence:
         written = np.zeros((size, self.kinds), np.int32)
         return Memory(whole.astype(np.float32), np.ascontiguousarray(kinds, np.float32), written)
 
-    def all_logits(self, memory: Memory, step: int, items: Items, chosen: np.ndarray) -> np.ndarray:
-        """(B, C, R) calibrated logits of many items for all users at the same ``step``.
+    def all_logits(self, memory: Memory, step: int | np.ndarray, items: Items, chosen: np.ndarray) -> np.ndarray:
+        """(B, C, R) calibrated logits of many items.
 
         Args:
             memory: The users'.
-            step: Impressions of the session so far.
+            step: Impressions of the session so far, of all users alike or (B,).
             items: Of the catalogue.
             chosen: (C,) indices into it, or (B, C) where they differ by user.
         """
         network, width = self.model.network, self.width
-        own = memory.kinds * self.model.left[step - memory.written, : self.width]  # (B, K, W)
+        own = memory.kinds * self.model.left[np.reshape(step, (-1, 1)) - memory.written, : self.width]  # (B, K, W)
         rows = own @ network.first[:width]  # (B, K, hidden)
         rows += (memory.whole @ network.first[width : 2 * width])[:, None]
         kinds = items.kinds[chosen]
@@ -112,6 +112,8 @@ class Recurrence:
         deeper += first
         return (deeper @ network.head + network.head_bias).reshape(*shape[:2], R)
 
-    def update(self, memory: Memory, step: int, items: Items, chosen: np.ndarray, responses: np.ndarray) -> None:
-        """Let users who are all at the same ``step`` have seen ``chosen`` items (B,) and given ``responses`` (B,)."""
+    def update(
+        self, memory: Memory, step: int | np.ndarray, items: Items, chosen: np.ndarray, responses: np.ndarray
+    ) -> None:
+        """Let users at ``step``, all alike or (B,), have seen ``chosen`` items (B,) and given ``responses`` (B,)."""
         kernels.update(self.model, items, memory, chosen, responses, np.full(len(chosen), step), 0, len(chosen))

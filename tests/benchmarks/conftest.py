@@ -25,3 +25,22 @@ def make_record():
         return RunRecord(key, task, agent, seed, 10, 1.25, 0.5, clicks, orders, curve, (("numpy", "2.4"),))
 
     return make
+
+
+@pytest.fixture
+def make_slate_record():
+    """A record of slates with given total rewards and depths; ``make_slate_record(total, depth, ...)``."""
+
+    def make(total, depth=None, agent="fake", task="slates", seed=0, coverage=0.5, **changes) -> RunRecord:
+        total = tuple(float(reward) for reward in total)
+        depth = total if depth is None else tuple(float(requests) for requests in depth)
+        told = {"total_reward": total, "depth": depth, "length": tuple(9 * requests for requests in depth)}
+        measures = (("coverage", coverage), ("gini", 0.25), ("diversity", 0.75))
+        fields = {"curve": (), "depth_curve": ()} | changes
+        rewards = (total, (0.0,) * len(total))
+        return RunRecord(
+            "0123456789abcdef", task, agent, seed, 10, 1.5, 0.5, *rewards, sessions=tuple(told.items()),
+            measures=measures, versions=(("numpy", "2.4"),), **fields,
+        )  # fmt: skip
+
+    return make

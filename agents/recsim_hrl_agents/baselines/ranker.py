@@ -78,6 +78,15 @@ class RankingNetwork(nn.Module, ABC):
     def forward(self, reads: Tensor, encoded: tuple[Tensor, ...]) -> Tensor:
         """Logits (..., R) of ``encoded`` items for users whose ``reads`` (..., reads) broadcast against them."""
 
+    def expected_rewards(self, reads: Tensor, encoded: tuple[Tensor, ...], rewards: Tensor) -> Tensor:
+        """(B, C) what items promise to pay users with ``reads`` (B, reads), if responses pay ``rewards`` (R,): the same
+        ``encoded`` items for all users, each (C, ...), or their own, each (B, C, ...)."""
+        return torch.softmax(self(reads.unsqueeze(1), encoded), -1) @ rewards  # (B, C, R) @ (R,)
+
+    def expected_rewards_of_all(self, reads: Tensor, encoded: tuple[Tensor, ...], rewards: Tensor) -> Tensor:
+        """The same (B, C), for many ``encoded`` items that are the same for all users."""
+        return torch.cat([self.expected_rewards(block, encoded, rewards) for block in reads.split(USERS_PER_BLOCK)])
+
     def constant(self) -> nn.Parameter | None:
         """The constant (R,) of the logits, if the first fit is to start it at the logarithms of the response rates.
 
@@ -176,18 +185,21 @@ class Ranker(Agent, ABC):
     @torch.no_grad()
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
+        scores = self._promised(observations)  # (B, C)
+        self._shown.fit_batch(len(scores))
+        return self.market.item_actions(self._shown.best(scores.numpy()))
+
+    def _promised(self, observations: Observations) -> Tensor:
+        """(B, C) expected immediate rewards of all candidates."""
         reads = self._reads(observations)  # (B, reads)
-        self._shown.fit_batch(len(reads))
         items = self.network.encode(self._items, self.market.candidates)  # each (C, ...)
-        scores = [self._predicted_rewards(block, items) for block in reads.split(USERS_PER_BLOCK)]  # each (b, C)
-        return self.market.item_actions(self._shown.best(torch.cat(scores).numpy()))
+        return self.network.expected_rewards_of_all(reads, items, self._rewards)
 
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The expected immediate rewards."""
         encoded = self.network.encode(self._items, items.flatten().numpy())  # each (B n, ...)
-        return self._predicted_rewards(
-            self._reads(observations), tuple(one.unflatten(0, items.shape) for one in encoded)
-        )
+        own = tuple(one.unflatten(0, items.shape) for one in encoded)  # each (B, n, ...)
+        return self.network.expected_rewards(self._reads(observations), own, self._rewards)
 
     def _reads(self, observations: Observations) -> Tensor:
         """(B, reads) of users with these observations."""
@@ -196,12 +208,6 @@ class Ranker(Agent, ABC):
                 f"agent {self.name}: got no log yet, allowed after fit(log); call fit or load a saved agent"
             )
         return self.network.read(self._items, observations if self._ids is None else self._ids(observations))
-
-    def _predicted_rewards(self, reads: Tensor, items: tuple[Tensor, ...]) -> Tensor:
-        """(B, C) expected rewards for users with ``reads`` (B, reads) of encoded items: the same for all users, each
-        (C, ...), or their own, each (B, C, ...)."""
-        probs = torch.softmax(self.network(reads.unsqueeze(1), items), -1)  # (B, C, R)
-        return probs @ self._rewards
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of the network."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
@@ -23,12 +24,14 @@ class NativeVecEnv(VecEnv):
 
     Args:
         env: Vector environment under SAME_STEP autoreset.
+        observation_space: Of the observations that are passed on; None: all.
     """
 
-    def __init__(self, env: VectorEnv) -> None:
+    def __init__(self, env: VectorEnv, observation_space: spaces.Dict | None = None) -> None:
         require_same_step(env)
         self.env = env
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._keys = None if observation_space is None else tuple(observation_space)
+        super().__init__(env.num_envs, observation_space or env.single_observation_space, env.single_action_space)
         self._actions: np.ndarray | None = None
         self._returns = np.zeros(env.num_envs)  # (B,)
         self._lengths = np.zeros(env.num_envs, np.int64)  # (B,)
@@ -46,7 +49,11 @@ class NativeVecEnv(VecEnv):
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._reset_seeds()
-        return observations
+        return self._passed_on(observations)
+
+    def _passed_on(self, observations: Any) -> Any:
+        """Those of the ``observations`` that were asked for."""
+        return observations if self._keys is None else {key: observations[key] for key in self._keys}
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for :meth:`step_wait`."""
@@ -67,9 +74,9 @@ class NativeVecEnv(VecEnv):
                 self.reset_infos[index] = separate[index]
                 separate[index] = ended_infos[index]
                 separate[index]["episode"] = self._episode(index)
-                separate[index]["terminal_observation"] = infos["final_obs"][index]
+                separate[index]["terminal_observation"] = self._passed_on(infos["final_obs"][index])
             separate[index]["TimeLimit.truncated"] = bool(truncated[index] and not terminated[index])
-        return observations, rewards.astype(np.float32), ended, separate
+        return self._passed_on(observations), rewards.astype(np.float32), ended, separate
 
     def _episode(self, index: int) -> dict[str, float]:
         episode = {

@@ -214,7 +214,7 @@ class SB3Agent(Agent):
 
     def learn(self, env: VectorEnv, steps: int, seed: int, curve: Curve) -> None:
         """SB3's own training loop; see :func:`recsim_hrl_agents.loop.train`."""
-        vec_env = NativeVecEnv(env)
+        vec_env = NativeVecEnv(env, self.market.observation_space)
         with global_generators_kept():
             model = self.algorithm(
                 self.policy_class,
@@ -232,8 +232,16 @@ class SB3Agent(Agent):
 
     def act(self, observations: Observations, *, explore: bool = False) -> np.ndarray:
         """See :meth:`Agent.act`."""
-        actions, _ = self.policy.predict(observations, deterministic=not explore)
+        actions, _ = self.policy.predict(self._seen(observations), deterministic=not explore)
         return actions
+
+    def _seen(self, observations: Observations) -> Observations:
+        """Those of the ``observations`` that the policy knows: slates come with what can be shown beside them."""
+        return {key: observations[key] for key in self.policy.observation_space.spaces}
+
+    def _state(self, observations: Observations) -> dict[str, Tensor]:
+        """The ``observations`` as SB3's networks take them."""
+        return self.policy.obs_to_tensor(self._seen(observations))[0]
 
     def _embeddings(self, items: Tensor) -> Tensor:
         """(B, n, D) of catalogue indices (B, n)."""
@@ -242,6 +250,11 @@ class SB3Agent(Agent):
     def _of_candidates(self, values: Tensor, items: Tensor) -> Tensor:
         """(B, n) those of all candidates' ``values`` (B, C) that are of ``items`` (B, n), which must be candidates."""
         return values.gather(1, torch.from_numpy(self.market.places(items.numpy())))
+
+    def _similarity(self, observations: Observations, items: Tensor) -> Tensor:
+        """(B, n) how similar the policy's action is to the embedding of each of ``items`` (B, n)."""
+        action = torch.from_numpy(self.act(observations)).unsqueeze(1)  # (B, 1, D)
+        return torch.nn.functional.cosine_similarity(action, self._embeddings(items), dim=-1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of SB3's policy."""
@@ -289,7 +302,7 @@ class DQNAgent(SB3Agent):
 
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The Q values; without an item tower there are some for candidates alone."""
-        state, _ = self.policy.obs_to_tensor(observations)
+        state = self._state(observations)
         network = self.policy.q_net
         if not isinstance(network.q_net, TwoTowers):
             return self._of_candidates(network(state), items)
@@ -315,10 +328,10 @@ class PPOAgent(SB3Agent):
         """By what the policy does, as PPO has no values of items: how similar its action is to each embedding, the rule
         by which the environment picks (MaHRL Eq. 9); with item actions the log-probabilities, of candidates alone."""
         if self.market.action == "item":
-            state, _ = self.policy.obs_to_tensor(observations)
-            return self._of_candidates(self.policy.get_distribution(state).distribution.logits, items)
-        action = torch.from_numpy(self.act(observations)).unsqueeze(1)  # (B, 1, D)
-        return torch.nn.functional.cosine_similarity(action, self._embeddings(items), dim=-1)  # (B, n)
+            return self._of_candidates(
+                self.policy.get_distribution(self._state(observations)).distribution.logits, items
+            )
+        return self._similarity(observations, items)
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
@@ -336,7 +349,7 @@ class ContinuousAgent(SB3Agent):
 
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The lesser of the two critics' values, as in their targets, of the embeddings as actions in [-1, 1]."""
-        state, _ = self.policy.obs_to_tensor(observations)
+        state = self._state(observations)
         critic = self.policy.critic
         features = critic.extract_features(state, critic.features_extractor).unsqueeze(1)  # (B, 1, features)
         actions = torch.from_numpy(self.policy.scale_action(self._embeddings(items).numpy()))  # (B, n, D)

@@ -16,6 +16,7 @@ from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_a
 from recsim_hrl_agents.buffers import ReplayBuffer
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import Actor, Critic, Histories, ItemTable, StateEncoder
+from recsim_hrl_agents.slates.base import nearest_slate
 
 GOAL = "goal"
 """Observation (B, D) of the goal that a high level has set, if there is one."""
@@ -147,7 +148,7 @@ class DDPG(Paced, ActorCritic, Agent):
         virtual = self.actor(self.items(observations, self._keys))  # (B, D)
         if explore:
             virtual = self._try_out(virtual)
-        return as_asked(self._emit(virtual), observations)
+        return as_asked(self._emit(virtual, observations), observations)
 
     def _scores(self, observations: Observations, items: Tensor) -> Tensor:
         """The critic's values of the items as they are (MaHRL 4.2.2)."""
@@ -207,7 +208,7 @@ class DDPG(Paced, ActorCritic, Agent):
         target = self._target(self.items(batch.next_observations, self._keys), batch.returns, batch.discounts)  # (S,)
 
         state = self.critic.encoder(histories)  # (S, hidden)
-        shown = self.items.items(batch.items)  # (S, D) the real items (Eq. 17, 18)
+        shown = self.real_action(batch.items)  # (S, D) the real items (Eq. 17, 18)
         q = self.critic.value(state, shown) + self._known(histories, shown)  # (S,)
         critic_loss = (q - target).square().mean()
         self._descend(self._critic_optimizer, self.critic, critic_loss)
@@ -216,7 +217,7 @@ class DDPG(Paced, ActorCritic, Agent):
         # The state is that of the critic before its step: encoding it again would cost a third of an update.
         seen = self._seen_by_critic(virtual)  # (S, D)
         if config.gradient_at_item:
-            seen = seen + (self.candidates[self._nearest(virtual.detach())] - seen).detach()  # (S, D)
+            seen = seen + (self._mapped(virtual.detach()) - seen).detach()  # (S, D)
         actor_q = self.critic.value(state.detach(), seen) + self._known(histories, seen)  # (S,)
         self._descend(self._actor_optimizer, self.actor, -actor_q.mean())  # Eq. 19
 
@@ -233,7 +234,7 @@ class DDPG(Paced, ActorCritic, Agent):
     def _target(self, next_histories: dict[str, Tensor], returns: Tensor, discounts: Tensor) -> Tensor:
         """y = r + gamma Q'(s', a') (Eq. 17); the discount is 0 where the user left, and only there."""
         virtual = self.target_actor(next_histories)  # (S, D)
-        action = self.candidates[self._nearest(virtual)] if self.config.real_target else self._seen_by_critic(virtual)
+        action = self._mapped(virtual) if self.config.real_target else self._seen_by_critic(virtual)  # (S, D)
         value = self.target_critic(next_histories, action) + self._known(next_histories, action)  # (S,)
         return returns + discounts * value
 
@@ -246,13 +247,28 @@ class DDPG(Paced, ActorCritic, Agent):
         """``vectors`` (..., D) at the length of an average item; only their direction matters (Eq. 9, 11)."""
         return self.item_length * torch.nn.functional.normalize(vectors, dim=-1)
 
+    def real_action(self, items: Array) -> Tensor:
+        """(B, D) what critics learn from: the item shown, of ``items`` (B,), or the mean of those that the user saw, of
+        slates (B, K) with -1 for the others, at the length of an item."""
+        shown = self.items.items(items)  # (B, D), or (B, K, D) with zeros for what was not seen
+        return shown if shown.ndim == 2 else self.at_item_length(shown.sum(1))
+
+    def _mapped(self, virtual: Tensor) -> Tensor:
+        """(B, D) the real action that each virtual action stands for (Eq. 9), whether or not its items were shown."""
+        if self.market.slate_size is None:
+            return self.candidates[self._nearest(virtual)]
+        nearest = (virtual @ self._directions.T).topk(self.market.slate_size, -1).indices  # (B, K)
+        return self.at_item_length(self.candidates[nearest].sum(1))
+
     def _nearest(self, virtual: Tensor) -> Tensor:
         """(B,) the candidate most similar to each virtual action (Eq. 9), whether or not it has been shown."""
         return (virtual @ self._directions.T).argmax(-1)
 
-    def _emit(self, virtual: Tensor) -> Tensor:
+    def _emit(self, virtual: Tensor, observations: Observations) -> Tensor:
         if self.market.action == "item":
             return self._nearest(virtual)
+        if self.market.action == "items":
+            return nearest_slate(virtual, self._directions, observations, self.market.slate_size)
         # Noise may leave the action space; shrinking the whole vector keeps its direction, clipping would not.
         excess = virtual.abs().amax(-1, keepdim=True) / self.market.action_bound  # (B, 1)
         shrunk = virtual / excess.clamp_min(1.0)  # (B, D)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsim_hrl_agents.actor_critic import Paced, SlowCopies, adam, descend
 from recsim_hrl_agents.base import Agent, Array, Observations, Transitions, as_asked
@@ -21,6 +21,7 @@ from recsim_hrl_agents.draws import SessionDraws
 from recsim_hrl_agents.hierarchical.periods import Periods
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable, TwoTowers, soft_update
+from recsim_hrl_agents.slates.base import nearest_slate
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,16 @@ class GoalQ(Periods, Paced, SlowCopies, Agent):
         if len(due := self._due(observations, explore)):
             self._renew(due, observations, explore)
         self._position += 1
-        choice = self._goals
-        return as_asked(choice if self.market.action == "item" else self.candidates[choice], observations)
+        return as_asked(self._emit(self._goals, observations), observations)
+
+    def _emit(self, goals: Tensor, observations: Observations) -> Tensor:
+        """What shows the items most like the ``goals`` (B,), in the market's form."""
+        if self.market.action == "item":
+            return goals
+        if self.market.action == "items":
+            directions = nn.functional.normalize(self.candidates, dim=-1)  # (P, D)
+            return nearest_slate(self.candidates[goals], directions, observations, self.market.slate_size)
+        return self.candidates[goals]
 
     def _renew(self, rows: np.ndarray, observations: Observations, explore: bool) -> None:
         """Set goals for the users at ``rows`` (n,)."""

@@ -297,7 +297,7 @@ class MaHRL(Periods, Agent):
         config, position = self.config, self._position - 1
         active = self._active(position)
         goal = self._goals[active]  # (B, D)
-        shown = self.low.items.items(transitions.items)  # (B, D)
+        shown = self.low.real_action(transitions.seen_items)  # (B, D)
         external = torch.as_tensor(transitions.rewards, device=self.device)  # (B,)
         internal = torch.nn.functional.cosine_similarity(shown, goal)  # (B,) Eq. 11
         rewards = external if config.guide == "state" else external + config.alpha * internal  # (B,) Eq. 10

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recsim_hrl_agents.actor_critic import Paced
 from recsim_hrl_agents.base import Agent, Observations
-from recsim_hrl_agents.draws import SessionDraws
+from recsim_hrl_agents.draws import SessionDraws, with_gumbel_noise
 from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.slates.replay import AVAILABLE
 
@@ -53,6 +53,12 @@ class SlateAgent(Paced, Agent):
         """(B, K) places of the items of the highest ``scores`` (B, P) that can be shown, the best first."""
         return best_available(scores, available(observations), self.slate_size).numpy()
 
+    def drawn_slate(self, scores: Tensor, temperature: float, observations: Observations) -> np.ndarray:
+        """(B, K) places of items that can be shown, drawn one after the other without replacement, with chances in
+        proportion to exp(score / ``temperature``) of ``scores`` (B, P): Plackett-Luce."""
+        uniform = torch.from_numpy(self.chance.uniform(*scores.shape))  # (B, P)
+        return self.best_slate(with_gumbel_noise(scores, temperature, uniform), observations)
+
     def random_slate(self, observations: Observations) -> np.ndarray:
         """(B, K) places of items that can be shown, all equally likely."""
         scores = self.chance.uniform(len(observations[AVAILABLE]), len(self.stock))  # (B, P)
@@ -67,3 +73,12 @@ def available(observations: Observations) -> Tensor:
 def best_available(scores: Tensor, can_be_shown: Tensor, size: int) -> Tensor:
     """(B, size) places of the highest ``scores`` (B, P) among those that ``can_be_shown`` (B, P), the best first."""
     return scores.masked_fill(~can_be_shown, -torch.inf).topk(size, 1).indices
+
+
+def nearest_slate(vectors: Tensor, directions: Tensor, observations: Observations, size: int) -> Tensor:
+    """(B, size) places of the items most similar to each of ``vectors`` (B, D) among those that can be shown.
+
+    What an environment does with a query, for markets that take items; ``directions`` (P, D) are those of the stock.
+    """
+    can_be_shown = available(observations).to(vectors.device)  # (B, P)
+    return best_available(vectors @ directions.T, can_be_shown, size)

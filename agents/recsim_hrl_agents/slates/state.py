@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsim_hrl_agents.market import HISTORIES, Market
+from recsim_hrl_agents.market import HISTORIES, REQUEST, Market
 from recsim_hrl_agents.networks import DecayedMeans, ItemTable
 
 Encoder = Literal["attention", "means"]
-REQUEST = "request"
-"""Observation (B, 1) of the share of the requests that were made."""
 STATE_KEYS = (*HISTORIES, REQUEST)
 """Observations that make up a state."""
 HALF_LIVES = (3.0, 10.0)
