@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -25,11 +26,14 @@ from benchmarks.floors import floor_rows
 from benchmarks.throughput_cases import (
     KINDS,
     SARDINE,
+    SLATES,
+    STEP,
     Case,
     Timing,
     batch_cases,
     catalogue_cases,
     session_cases,
+    slate_cases,
     time_case,
 )
 from benchmarks.throughput_figure import draw_scaling
@@ -38,6 +42,7 @@ COLUMNS = (
     "part", "case", "users", "threads", "catalogue", "session", "recall",
     "user_steps_per_s", "slowest", "fastest", "ready_s", "peak_memory_mib",
 )  # fmt: skip
+Part = Literal["batch", "catalogue", "session", "slates"]
 NO_CATALOGUE = "1000 of 10000"
 
 
@@ -47,12 +52,16 @@ class ThroughputConfig:
 
     out: Path = Path("runs/throughput")
     """Folder of the table, the numbers and the figure."""
+    only: Part | None = None
+    """The part that is timed, without floors and figure; all of them without."""
     users: tuple[int, ...] = (64, 1024, 4096, 16384, 65536)
     """Sizes of the vector environment."""
     catalogues: tuple[int, ...] = (1000, 10_000, 100_000, 553_156)
     """Sizes of catalogues all of whose items are candidates. The largest is that of HRL-Rec's data."""
     sessions: tuple[int, ...] = (50, 200, 1000)
     """Session lengths."""
+    slate_users: tuple[int, ...] = (64, 512)
+    """Users who are shown slates."""
     at: int = 4096
     """Users when the session or the stages are looked at."""
     catalogue_users: int = 256
@@ -65,11 +74,13 @@ class ThroughputConfig:
     """Threads of the vector environment; a single user gets one."""
 
 
-def parts(config: ThroughputConfig) -> list[tuple[str, Case]]:
-    """All cases, each with the part of the benchmark that it belongs to."""
+def parts(config: ThroughputConfig) -> list[tuple[Part, Case]]:
+    """All cases that are timed, each with the part of the benchmark that it belongs to."""
     cases = [("batch", case) for case in batch_cases(config.users, config.threads)]
     cases += [("catalogue", c) for c in catalogue_cases(config.catalogues, config.catalogue_users, config.threads)]
-    return cases + [("session", case) for case in session_cases(config.sessions, config.at, config.threads)]
+    cases += [("session", case) for case in session_cases(config.sessions, config.at, config.threads)]
+    cases += [("slates", case) for case in slate_cases(config.slate_users, config.threads)]
+    return [(part, case) for part, case in cases if config.only in (None, part)]
 
 
 def measure(config: ThroughputConfig) -> list[list[object]]:
@@ -102,14 +113,17 @@ def to_text(rows: list[list[object]]) -> str:
         "catalogue": "| candidates | own | users | user-steps/s, median (slowest–fastest) | ready | peak memory |",
         "session": "| session length | | users | user-steps/s, median (slowest–fastest) | ready | peak memory |",
     }
+    titles["slates"] = titles["batch"]
     lines = []
     for part, title in titles.items():
-        lines += ["", title, "|---|---:|---:|---:|---:|---:|"]
-        for row in (row for row in rows if row[0] == part):
+        mine = [row for row in rows if row[0] == part]
+        lines += ["", title, "|---|---:|---:|---:|---:|---:|"] if mine else []
+        for row in mine:
             _, name, users, threads, catalogue, session, recall, median, slowest, fastest, ready, memory = row
             rate = f"{int(median):,} ({int(slowest):,}–{int(fastest):,})"
-            first = {"batch": name, "catalogue": catalogue, "session": session}[part]
-            second = {"batch": f"{users:,} | {threads}", "catalogue": f"{recall or 'all'} | {users:,}"}
+            first = {"catalogue": catalogue, "session": session}.get(part, name)
+            by_users = f"{users:,} | {threads}"
+            second = {"batch": by_users, "slates": by_users, "catalogue": f"{recall or 'all'} | {users:,}"}
             described = f"{first} | {second.get(part, f' | {users:,}')}"
             lines.append(f"| {described} | {rate} | {ready} s | {memory} MiB |")
     return "\n".join(lines[1:])
@@ -127,6 +141,22 @@ def against_sardine(rows: list[list[object]]) -> str:
         f"Best against best, {ours / max(theirs):.0f} times as many user-steps per second as SARDINE; one user against "
         f"one, {single / alone:.2f} times."
     )
+
+
+def against_steps(rows: list[list[object]]) -> str:
+    """What a request costs, in steps of one item of the same run."""
+    slates = [row for row in rows if row[0] == "slates"]
+    sizes = list(dict.fromkeys(row[2] for row in slates))
+    rates = {(row[1], row[2]): float(row[7]) for row in slates}
+    lines = [
+        "| a request costs so many steps of RecSession, item actions | "
+        + " | ".join(f"{n} users" for n in sizes)
+        + " |"
+    ]
+    lines.append("|---|" + "---:|" * len(sizes))
+    for name in SLATES:
+        lines.append(f"| {name} | " + " | ".join(f"{rates[STEP, n] / rates[name, n]:.1f}" for n in sizes) + " |")
+    return "\n".join(lines)
 
 
 def machine() -> str:
@@ -174,14 +204,22 @@ def floors_text(rows: list[list[object]]) -> str:
 
 def main(config: ThroughputConfig) -> None:
     """Time every case and write the tables."""
-    stage_rows = floors(config)
+    everything = config.only is None
+    stage_rows = floors(config) if everything else []
     rows = measure(config)
     write_csv(config.out / "throughput.csv", COLUMNS, rows)
-    write_csv(config.out / "floors.csv", ("environment", "what", "number"), stage_rows)
-    draw_scaling(rows, config.out / "scaling.png")
-    text = f"{to_text(rows)}\n\n{against_sardine(rows)}\n\n{floors_text(stage_rows)}\n"
-    made = f"Measured on: {machine()}.\nMade by `python -m benchmarks.throughput --repeats {config.repeats}`.\n"
-    write_text(config.out / "throughput.md", f"{text}\n{made}")
+    sections = [to_text(rows)]
+    if config.only in (None, "slates"):
+        sections.append(against_steps(rows))
+    if everything:
+        write_csv(config.out / "floors.csv", ("environment", "what", "number"), stage_rows)
+        draw_scaling(rows, config.out / "scaling.png")
+        sections += [against_sardine(rows), floors_text(stage_rows)]
+    text = "\n\n".join(sections) + "\n"
+    made_by = f"python -m benchmarks.throughput --repeats {config.repeats}" + (
+        "" if everything else f" --only {config.only}"
+    )
+    write_text(config.out / "throughput.md", f"{text}\n\nMeasured on: {machine()}.\nMade by `{made_by}`.\n")
     print(text)
 
 

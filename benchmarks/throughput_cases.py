@@ -15,11 +15,22 @@ import numpy as np
 EMBEDDINGS_AHEAD = 16
 """Embedding actions drawn beforehand for each user; a longer run starts over. Few, as they weigh on the memory. Of item
 actions there is a session's worth, so that none comes twice more often than by chance."""
+SLATES_AHEAD = 20
+"""Slates drawn beforehand for each user: those of the longest session."""
 KINDS = {
     "item actions, item ids": {"action": "item", "observation": "item_ids"},
     "embedding actions, item ids": {"action": "embedding", "observation": "item_ids"},
     "embedding actions, embeddings": {"action": "embedding", "observation": "embeddings"},
 }
+STEP = next(iter(KINDS))
+"""What requests are compared with: a step of one item."""
+SLATES = {
+    "slates of nine, item actions": {"action": "items"},
+    "slates of nine, a twentieth of the items replaced from session to session": {"catalog_turnover": 0.05},
+    "slates of nine, one vector each": {"action": "query"},
+    "slates of nine, nine vectors each": {"action": "embeddings"},
+}
+"""Of RecSlate, all with item ids; a user-step is a request."""
 SARDINE = "SARDINE SingleItem-BoredInf"
 CARTPOLE = "CartPole, no users: the yardstick of the machine"
 OTHERS = {
@@ -35,7 +46,7 @@ class Case:
     """One environment with its arguments."""
 
     name: str
-    """One of ``KINDS``, perhaps on a device, or of ``OTHERS``."""
+    """One of ``KINDS``, perhaps on a device, of ``SLATES`` or of ``OTHERS``."""
     users: int
     threads: int = 1
     catalogue: int | None = None
@@ -72,6 +83,11 @@ def session_cases(lengths: tuple[int, ...], users: int, threads: int) -> list[Ca
     return [Case(name, users, threads, catalogue=10_000, session=length) for length in lengths]
 
 
+def slate_cases(users: tuple[int, ...], threads: int) -> list[Case]:
+    """Slates in batches of ``users``, and the steps that they are compared with."""
+    return [Case(name, size, threads) for size in users for name in (STEP, *SLATES)]
+
+
 def enlarged(items: int) -> Any:
     """The default simulator with a catalogue of ``items``: those beyond its own are near copies."""
     from recsim_hrl.simulator.folder import load_data
@@ -97,6 +113,11 @@ def make(case: Case) -> tuple[Any, Callable[[int], None]]:
     """The case's environment, reset, and a function that plays so many steps of all its users."""
     if case.name in OTHERS:
         return _make_other(case)
+    if case.name in SLATES:
+        from recsim_hrl.vector.slate import RecSlateVectorEnv
+
+        arguments = {"observation": "item_ids"} | SLATES[case.name]
+        return _make_many(RecSlateVectorEnv(case.users, threads=case.threads, **arguments), SLATES_AHEAD)
     on_device, name = case.name.startswith(ON_DEVICE), case.name.removeprefix(ON_DEVICE)
     arguments: dict[str, Any] = KINDS[name] | {"session_length": case.session}
     if case.catalogue is not None:
@@ -109,10 +130,14 @@ def make(case: Case) -> tuple[Any, Callable[[int], None]]:
         return _make_single(arguments)
     from recsim_hrl.vector.session import RecSessionVectorEnv
 
-    env = RecSessionVectorEnv(case.users, threads=case.threads, **arguments)
+    ahead = case.session if arguments["action"] == "item" else EMBEDDINGS_AHEAD
+    return _make_many(RecSessionVectorEnv(case.users, threads=case.threads, **arguments), ahead)
+
+
+def _make_many(env: Any, ahead: int) -> tuple[Any, Callable[[int], None]]:
+    """A vector environment with ``ahead`` actions drawn beforehand."""
     env.reset(seed=0)
     env.action_space.seed(0)
-    ahead = case.session if arguments["action"] == "item" else EMBEDDINGS_AHEAD
     return env, _player(env, [env.action_space.sample() for _ in range(ahead)])
 
 
@@ -155,10 +180,7 @@ def _make_other(case: Case) -> tuple[Any, Callable[[int], None]]:
     import_module(package)  # registers its ids
     if case.users == 1:
         return _single(gym.make(name, disable_env_checker=True), 50)  # SARDINE's fails, with a warning
-    env = gym.make_vec(name, num_envs=case.users, vectorization_mode=vectorization)
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    return env, _player(env, [env.action_space.sample() for _ in range(50)])
+    return _make_many(gym.make_vec(name, num_envs=case.users, vectorization_mode=vectorization), 50)
 
 
 def _make_on_device(case: Case, arguments: dict[str, Any]) -> tuple[Any, Callable[[int], None]]:

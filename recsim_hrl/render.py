@@ -9,9 +9,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from recsim_hrl.types import CLICK, ORDER, RESPONSES
 
-WIDTH, MARGIN, COLUMNS, MAX_TILES = 960, 28, 25, 250
+WIDTH, MARGIN, COLUMNS, MAX_ROWS = 960, 28, 25, 10
 HEADER, CURVE, LEGEND, GAP = 64, 190, 84, 34
+SLATE_GAP = 10  # between slates side by side
 SCALE = 2  # drawn at twice the size and reduced: smooth edges
+TILE = (WIDTH - 2 * MARGIN) / COLUMNS
 LEGEND_CATEGORIES = 7
 
 INK, FAINT, PAPER, EMPTY = (33, 37, 41), (134, 142, 150), (255, 255, 255), (241, 243, 245)
@@ -64,23 +66,57 @@ class SessionTrace:
             where = f"{step + 1:>5}" if size is None else f"{step // size + 1:>7}{step % size + 1:>5}"
             lines.append(
                 f"{where}{shown.item_id:>12}{shown.category:>10}{shown.price:>11.2f}  "
-                f"{RESPONSES[shown.response]:<9}{shown.reward:>8.4g}{total:>10.4g}"
+                f"{RESPONSES[shown.response]:<9}{shown.reward:>8g}{total:>10g}"
             )
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """Where the tiles of a session lie: in rows, of whole slates where these fit."""
+
+    columns: int
+    slots: int
+    """Tiles that are drawn."""
+    slate: int
+    """Tiles of a slate, which stands apart from the next."""
+
+    @staticmethod
+    def of(trace: SessionTrace) -> "_Grid":
+        """The grid of a session, by its length alone."""
+        size = trace.slate_size
+        if size is None or size > COLUMNS:
+            return _Grid(COLUMNS, min(trace.session_length, MAX_ROWS * COLUMNS), trace.session_length)
+        side_by_side = int((WIDTH - 2 * MARGIN + SLATE_GAP) // (size * TILE + SLATE_GAP))
+        columns = max(1, side_by_side) * size
+        return _Grid(columns, min(trace.session_length, MAX_ROWS * columns), size)
+
+    @property
+    def height(self) -> float:
+        """Of all rows."""
+        return -(-self.slots // self.columns) * TILE
+
+    def place(self, slot: int) -> tuple[float, float]:
+        """Left and upper edge of a tile, from those of the first."""
+        row, column = divmod(slot, self.columns)
+        return column * TILE + column // self.slate * SLATE_GAP, row * TILE
+
+    def first(self, shown: int) -> int:
+        """The first of ``shown`` impressions that is drawn: of a very long session, the latest part."""
+        over = max(0, shown - self.slots)
+        return over if self.slate >= self.slots else -(-over // self.slate) * self.slate
+
+
 def picture(trace: SessionTrace) -> np.ndarray:
     """The session as a picture (height, 960, 3) uint8; its size depends on the session length only."""
-    slots = min(trace.session_length, MAX_TILES)
-    rows = -(-slots // COLUMNS)
-    tile = (WIDTH - 2 * MARGIN) / COLUMNS
+    grid = _Grid.of(trace)
     tiles_top = HEADER + GAP
-    curve_top = tiles_top + rows * tile + GAP + 8
+    curve_top = tiles_top + grid.height + GAP + 8
     height = round(curve_top + CURVE + GAP + LEGEND)
     image = Image.new("RGB", (WIDTH * SCALE, height * SCALE), PAPER)
     pen = _Pen(ImageDraw.Draw(image))
     _draw_header(pen, trace)
-    _draw_tiles(pen, trace, slots, tiles_top, tile)
+    _draw_tiles(pen, trace, grid, tiles_top)
     _draw_curve(pen, trace, curve_top)
     _draw_legend(pen, trace, curve_top + CURVE + GAP)
     return np.asarray(image.resize((WIDTH, height), Image.Resampling.LANCZOS))
@@ -126,33 +162,35 @@ def _faded(colour: tuple[int, int, int]) -> tuple[int, int, int]:
 def _draw_header(pen: _Pen, trace: SessionTrace) -> None:
     shown = trace.impressions
     clicks, orders = (sum(one.response == kind for one in shown) for kind in (CLICK, ORDER))
-    pen.text(MARGIN, 18, f"RecSession · user {trace.user}", 22)
-    pen.text(MARGIN, 50, f"step {len(shown)} of {trace.session_length}", 15, FAINT)
+    pen.text(MARGIN, 18, f"{trace.title} · user {trace.user}", 22)
+    pen.text(MARGIN, 50, trace.progress, 15, FAINT)
     pen.text(WIDTH - MARGIN, 18, f"reward {sum(one.reward for one in shown):g}", 22, anchor="ra")
     pen.text(WIDTH - MARGIN, 50, f"{clicks} clicks · {orders} orders", 15, FAINT, anchor="ra")
 
 
-def _draw_tiles(pen: _Pen, trace: SessionTrace, slots: int, top: float, tile: float) -> None:
-    first = max(0, len(trace.impressions) - slots)  # of a very long session, the latest part
-    title = "Items shown, in order; colour is the category"
-    pen.text(MARGIN, top - 18, title + (f" (from step {first + 1})" if first else ""), 13, FAINT)
-    for slot in range(slots):
-        x, y = MARGIN + slot % COLUMNS * tile, top + slot // COLUMNS * tile
-        if first + slot < len(trace.impressions):
-            _draw_tile(pen, x, y, tile, trace.impressions[first + slot])
+def _draw_tiles(pen: _Pen, trace: SessionTrace, grid: _Grid, top: float) -> None:
+    shown = trace.impressions
+    first = grid.first(len(shown))
+    title = "Items shown, in order" if trace.slate_size is None else "Items seen, slate by slate"
+    title += "; colour is the category" + (f" (from item {first + 1})" if first else "")
+    pen.text(MARGIN, top - 18, title, 13, FAINT)
+    for slot in range(grid.slots):
+        x, y = grid.place(slot)
+        if first + slot < len(shown):
+            _draw_tile(pen, MARGIN + x, top + y, shown[first + slot])
         else:
-            pen.box(x + 2, y + 2, tile - 4, EMPTY)
+            pen.box(MARGIN + x + 2, top + y + 2, TILE - 4, EMPTY)
 
 
-def _draw_tile(pen: _Pen, x: float, y: float, tile: float, shown: Impression) -> None:
+def _draw_tile(pen: _Pen, x: float, y: float, shown: Impression) -> None:
     colour = category_colour(shown.category)
-    middle = (x + tile / 2, y + tile / 2)
+    middle = (x + TILE / 2, y + TILE / 2)
     if shown.response not in (CLICK, ORDER):
-        pen.box(x + 2, y + 2, tile - 4, _faded(colour))
+        pen.box(x + 2, y + 2, TILE - 4, _faded(colour))
         pen.text(*middle, str(shown.category), 11, FAINT, anchor="mm")
         return
     mark, letter = (CLICK_COLOUR, "C") if shown.response == CLICK else (ORDER_COLOUR, "O")
-    pen.box(x + 2, y + 2, tile - 4, colour, outline=mark, line=2)
+    pen.box(x + 2, y + 2, TILE - 4, colour, outline=mark, line=2)
     pen.disc(*middle, 9.5, mark)
     pen.text(*middle, letter, 12, PAPER, anchor="mm")
 
@@ -224,7 +262,7 @@ class Window:
         pygame = _pygame()
         if self._screen is None:
             pygame.display.init()
-            pygame.display.set_caption("RecSession")
+            pygame.display.set_caption("RecSim-HRL")
             self._screen = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
             self._clock = pygame.time.Clock()
         self._screen.blit(pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))

@@ -9,12 +9,12 @@ import pytest
 from numba.core.registry import CPUDispatcher
 
 from recsim_hrl import compiled
-from recsim_hrl.simulator import kernels, nearest
+from recsim_hrl.simulator import kernels, nearest, slate_choice
 from recsim_hrl.simulator.store import random_simulator
 from recsim_hrl.vector.session import RecSessionVectorEnv
 
 
-@pytest.mark.parametrize("module", [kernels, nearest])
+@pytest.mark.parametrize("module", [kernels, nearest, slate_choice])
 def test_compiled_functions_call_none_of_another_file(module):
     """The compiler's cache would not see a change there."""
     found = {name: value for name, value in vars(module).items() if isinstance(value, CPUDispatcher)}

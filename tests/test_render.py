@@ -91,6 +91,39 @@ def test_of_a_very_long_session_the_latest_part_is_shown():
     assert corner(picture(trace(*impressions, length=1000)), 0) == category_colour(1)
 
 
+def slates(*impressions, size, requests=4):
+    return SessionTrace(4, size * requests, list(impressions), size)
+
+
+def tile(frame, column, row):
+    """As ``corner``, by the place in pixels of the tile's left edge and its row."""
+    return tuple(int(part) for part in frame[int(TILES_TOP + (row + 0.8) * TILE), int(MARGIN + column + 0.2 * TILE)])
+
+
+def test_slates_stand_apart_as_many_in_a_row_as_fit():
+    """Of nine, two: 2 (9 TILE + 10) - 10 = 661 of the 904 pixels, and a third would end at 996."""
+    frame = picture(slates(*[CLICKED] * 10, ORDERED, size=9))
+    assert tile(frame, 8 * TILE, 0) == category_colour(0)
+    second = 9 * TILE + 10
+    assert tile(frame, second, 0) == category_colour(0) and tile(frame, second + TILE, 0) == category_colour(1)
+    assert tile(frame, second + 2 * TILE, 0) == tile(frame, second + 8 * TILE, 0) == EMPTY
+    assert tile(frame, second + 9 * TILE, 0) == (255, 255, 255)  # nothing
+    assert tile(frame, 0, 1) == tile(frame, second, 1) == EMPTY
+    single = picture(slates(*[CLICKED] * 3, size=1, requests=30))  # twenty: 20 (TILE + 10) - 10 = 913 is too much
+    assert tile(single, 2 * (TILE + 10), 0) == category_colour(0)
+    assert tile(single, 18 * (TILE + 10), 0) == EMPTY and tile(single, 0, 1) == EMPTY
+
+
+def test_long_slates_and_many_requests_fit_as_well():
+    wide = picture(slates(*[CLICKED] * 27, size=30))
+    assert corner(wide, 26) == category_colour(0) and corner(wide, 27) == EMPTY
+    many = [picture(slates(*[CLICKED] * seen, size=9, requests=100)) for seen in (0, 30)]
+    assert many[0].shape == many[1].shape and many[0].shape[0] <= 860
+    # 27 slates and two items: the two begin the last of the 20 places for slates, after 19 whole ones
+    late = picture(slates(*[CLICKED] * 243, ORDERED, ORDERED, size=9, requests=100))
+    assert tile(late, 9 * TILE + 10, 9) == category_colour(1) and tile(late, 9 * TILE + 10 + 2 * TILE, 9) == EMPTY
+
+
 @pytest.mark.parametrize("reward", [-3.0, 0.0, 1e6])
 def test_any_rewards_can_be_drawn(reward):
     frame = picture(trace(*[CLICKED._replace(reward=reward)] * 5))

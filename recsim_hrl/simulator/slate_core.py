@@ -88,7 +88,7 @@ class SlateCore:
             if config.leave == "learned" and member.leaving is None:
                 raise SimulatorError(
                     f"leave: got 'learned' with the simulator {member.name!r}, which has no leave model, allowed one "
-                    "that has; add it with `recsim-hrl leaving FOLDER LOG`, or pass leave='temper' or leave='never'"
+                    "that has; add it with `recsim-hrl leaving FOLDER --log LOG`, or pass leave='temper' or 'never'"
                 )
         self.session = core_of(data, config.session, threads)
         self.simulators, self.data = self.session.simulators, self.session.data

@@ -76,12 +76,13 @@ class SlateBatch(UserBatch):
     def __init__(self, core: SlateCore, size: int, report_support: bool = False) -> None:
         super().__init__(core, size)
         self.support = SupportReport(core.session, size) if report_support else None
-        self._shape, space = (size, *slate_action_space(core).shape), slate_action_space(core)
+        space = slate_action_space(core)
+        self._shape = (size, *space.shape)
         if core.config.action == "items":
-            self._kinds, self._name, self._bounds, self._slack = "iu", "whole numbers", (0, int(space.nvec[0]) - 1), 0.0
+            self._kinds, self._low, self._high, self._slack = "iu", 0.0, float(space.nvec[0] - 1), 0.0
         else:
-            self._kinds, self._name, self._slack = "fiu", "numbers", ROUNDING
-            self._bounds = (float(space.low.min()), float(space.high.max()))
+            self._kinds, self._low, self._high = "fiu", float(space.low.min()), float(space.high.max())
+            self._slack = ROUNDING
 
     def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
         """Play one request: rewards (B,) float64, terminated and truncated (B,) bool, and the step's info as arrays."""
@@ -94,12 +95,13 @@ class SlateBatch(UserBatch):
     def _read(self, actions: Any) -> np.ndarray:
         """The actions as an array of the core's, if they are elements of the action space."""
         array, kind = np.asarray(actions), self.core.config.action
+        name = "whole numbers" if kind == "items" else "numbers"
         if array.dtype.kind not in self._kinds or array.shape != self._shape:
             raise ValueError(
-                f"{kind} action: got {array.dtype} of shape {array.shape}, allowed {self._name} of shape "
+                f"{kind} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape "
                 f"{self._shape} (the first {self.size} is the number of users); pass an element of the action space"
             )
-        low, high = self._bounds
+        low, high = self._low, self._high
         wrong = ~((array >= low - self._slack) & (array <= high + self._slack))
         if wrong.any():
             fix = "check the policy for NaN" if np.isnan(array[wrong]).any() else "clip it to the action space"

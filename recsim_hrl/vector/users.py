@@ -13,7 +13,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class UserBatch:
-    """``size`` users with their seeds and episode numbers; a subclass says what a step is.
+    """``size`` users with their seeds and episode numbers.
+
+    A subclass says what a step is (``advance``), what sessions brought (``session_info``), and what is drawn of them
+    (``new_trace``, ``add_to``).
 
     Args:
         core: The task: it has ``users``, ``initial``, ``begin``, ``terminal``, ``observe`` and ``whose``, as

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import guard, throughput
 from benchmarks.floors import count, floor_rows
-from benchmarks.throughput_cases import SARDINE, Case, batch_cases, enlarged, make, time_case
+from benchmarks.throughput_cases import SARDINE, SLATES, STEP, Case, batch_cases, enlarged, make, slate_cases, time_case
 from recsim_hrl.simulator.core import SessionConfig, SessionCore
 from recsim_hrl.simulator.folder import load_data
 
@@ -51,6 +51,34 @@ def test_cases_play(case):
     assert timing.rate > 0 and timing.ready_seconds > 0 and timing.peak_memory_mib > 50
 
 
+@pytest.mark.parametrize("name", SLATES)
+def test_slates_play(name):
+    env, play = make(Case(name, 4))
+    play(1)
+    assert env.slate_size == 9 and env._batch.state.request.max() == 1
+    assert env.core.config.catalog_turnover == (0.05 if "replaced" in name else 0.0)
+    assert time_case(Case(name, 4), 0.01).rate > 0
+
+
+def test_requests_are_told_in_steps_of_the_same_run():
+    cases = slate_cases((4, 8), 2)
+    assert [case.users for case in cases] == [4] * 5 + [8] * 5 and {case.threads for case in cases} == {2}
+    rates = {STEP: 900.0} | {name: 100.0 * (number + 1) for number, name in enumerate(SLATES)}
+    rows = [["slates", case.name, case.users, 2, "", 50, "", str(rates[case.name] * case.users)] for case in cases]
+    lines = throughput.against_steps(rows).splitlines()
+    assert lines[0].endswith("| 4 users | 8 users |") and len(lines) == 6
+    assert [line.split(" | ")[1:] for line in lines[2:]] == [[f"{n}", f"{n} |"] for n in (9.0, 4.5, 3.0, 2.2)]
+
+
+def test_a_part_may_be_timed_alone(tmp_path):
+    throughput.main(throughput.ThroughputConfig(out=tmp_path, only="slates", slate_users=(4,), seconds=0.01, repeats=1))
+    rows = list(csv.DictReader((tmp_path / "throughput.csv").open()))
+    assert [row["part"] for row in rows] == ["slates"] * 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["throughput.csv", "throughput.md"]
+    text = (tmp_path / "throughput.md").read_text()
+    assert "a request costs so many steps" in text and "--repeats 1 --only slates" in text
+
+
 def test_a_large_catalogue_keeps_the_items_and_users_that_there_were():
     data, large = load_data(), enlarged(11_000)
     np.testing.assert_array_equal(large.catalogue.embeddings[:10_000], data.catalogue.embeddings)
@@ -69,6 +97,7 @@ def test_the_benchmark_writes_its_tables_and_figure(tmp_path, monkeypatch):
         users=(4,),
         catalogues=(1000, 2000),
         sessions=(50,),
+        slate_users=(4,),
         at=64,
         catalogue_users=4,
         seconds=0.01,
@@ -76,7 +105,7 @@ def test_the_benchmark_writes_its_tables_and_figure(tmp_path, monkeypatch):
     )
     throughput.main(config)
     rows = list(csv.DictReader((tmp_path / "throughput.csv").open()))
-    assert [row["part"] for row in rows] == ["batch"] * 5 + ["catalogue"] * 3 + ["session"]
+    assert [row["part"] for row in rows] == ["batch"] * 5 + ["catalogue"] * 3 + ["session"] + ["slates"] * 5
     assert all(float(row["slowest"]) <= float(row["user_steps_per_s"]) <= float(row["fastest"]) for row in rows)
     text = (tmp_path / "throughput.md").read_text()
     assert "all stages / higher floor" in text and "Measured on" in text and (tmp_path / "scaling.png").stat().st_size

@@ -1,6 +1,7 @@
 """The single environment of slates: conformance, determinism, literals, and the libraries that will use it."""
 
 import copy
+import dataclasses
 import itertools
 import pickle
 import warnings
@@ -8,6 +9,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from stable_baselines3 import PPO, TD3
@@ -17,6 +19,8 @@ import recsim_hrl  # noqa: F401  registers the ids
 from recsim_hrl.envs.slate import RecSlateEnv
 from recsim_hrl.semantic_ids import SemanticIdConfig, fit_semantic_ids, save_semantic_ids
 from recsim_hrl.simulator.store import random_simulator
+from recsim_hrl.types import Catalogue
+from tests.reference.market import market
 from tests.simulator.test_slate_core import ACTIONS, leaving_after, market_data
 
 SPACES = [
@@ -181,12 +185,31 @@ def test_who_leaves_with_the_last_request_is_terminated_and_not_truncated():
     env.reset(seed=0)
     steps = play(env, np.array([[0, 1], [2, 3]]))
     assert steps[-1][2:4] == (True, False) and steps[-1][4]["is_seen"].all() and len(steps) == 2
-    # By the published rule: with one miss a request, 20 is gone (20 - 2.1 n < 1) after ten, the last one allowed.
-    env = RecSlateEnv(2, max_requests=2, simulator=market_data(), leave="temper", history=2)
+
+
+def clicks_and_skips():
+    """180 items that every user clicks, then 20 that every user skips, in recall order."""
+    simulator, skips = market(), torch.arange(200) >= 180
+    embeddings = torch.where(skips[:, None], torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0]))
+    catalogue = Catalogue(torch.arange(200), embeddings, skips.long(), torch.ones(200))
+    counts = torch.zeros(200, 3, dtype=torch.int32)
+    return dataclasses.replace(simulator, catalogue=catalogue, recall_order=torch.arange(200), item_counts=counts).data
+
+
+@pytest.mark.parametrize(("rule", "clicks", "total", "depth"), [("clicks", 9, 20.0, 20), ("rl4rs", 8, 15.64, 16)])
+def test_the_ceilings_of_the_published_rules_can_be_reached(rule, clicks, total, depth):
+    """All nine clicked cost 1 of the 20, so 20 requests; in the variant eight are best, and cost 1.2: 16 requests."""
+    env = RecSlateEnv(simulator=clicks_and_skips(), leave="temper", reward=rule)
     env.reset(seed=0)
-    env.step(np.array([0, 2]))
-    env._batch.state.temper[:] = 30
-    assert env.step(np.array([1, 4]))[2:4] == (True, False)
+    clicked, skipped = iter(range(180)), iter(range(180, 200))
+    slates = [
+        [*(next(clicked) for _ in range(clicks)), *(next(skipped) for _ in range(9 - clicks))] for _ in range(depth)
+    ]
+    steps = play(env, np.array(slates))
+    assert steps[-1][2:4] == (True, False)  # the user leaves with the last request: terminated, and not truncated
+    session = steps[-1][4]["session"]
+    assert round(session["total_reward"], 2) == total and session["depth"] == depth == len(steps)
+    assert session["clicks"] == clicks * depth and session["length"] == 9 * depth
 
 
 @pytest.mark.parametrize(
