@@ -56,12 +56,11 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Names for an agent with settings: MaHRL reading clicks alone, guiding by the state alone, with one goal (4.1.2); and
 two of ours, with a low level that starts from its goal, the second with items as goals, drawn by their values."""
 
-
 _SHORT = {"c": 4, "n_step": 2, "gamma": 0.9, "high_gamma": 0.7, "noise": 0.5, "final_noise": 0.2}
 _SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "slate-mahrl": ("mahrl", _SHORT),
     "slate-mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3} | _SHORT),
-    "slate-goal-q": ("goal-q", {"c": 2, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
+    "slate-goal-q": ("goal-q", {"c": 1, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
     "hsrl-independent": ("hsrl", {"autoregressive": False}),
     "hsrl-no-residual": ("hsrl", {"residual": False}),
     "hsrl-single-critic": ("hsrl", {"multi_level": False}),

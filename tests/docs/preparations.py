@@ -154,6 +154,9 @@ PREPARATIONS = {
     "docs/datasets/yoochoose.md": Preparation(given=_yoochoose),
     "docs/agents/index.md": Preparation(smaller=(("num_envs=64", "num_envs=4"), ("100_000", "200"), ("=1000", "=8"))),
     "docs/agents/sb3.md": Preparation(given=_users, smaller=(("steps=100_000", "steps=64"),)),
+    "docs/agents/slate_values.md": Preparation(
+        smaller=(("num_envs=64", "num_envs=8"), ("25_000", "64"), ("=512", "=8"))
+    ),
     "docs/benchmarks.md": Preparation(smaller=(("sessions=200", "sessions=2"), ("20_000", "640"))),
 }
 """By page, named from the root of the repository."""

@@ -5,9 +5,10 @@ and an actor whose hyper-actions are kept near those of the slates that they sel
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsim_hrl.types import CLICK
+from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.slates.hyper_actions import HyperActor, HyperAgent, HyperConfig
 from recsim_hrl_agents.slates.replay import Requests
 
@@ -16,9 +17,9 @@ from recsim_hrl_agents.slates.replay import Requests
 class HACConfig(HyperConfig):
     """Settings of HAC."""
 
-    alignment: float = 0.1
+    alignment: float = 0.03
     """Weight of the squared distance of a hyper-action and what is pooled of the slate that it selects."""
-    supervision: float = 1.0
+    supervision: float = 0.03
     """Weight of the log-loss of clicks on the items that users looked at, predicted by their scores."""
 
     def __post_init__(self) -> None:
@@ -29,12 +30,12 @@ class HACConfig(HyperConfig):
 
 
 class ClickingActor(HyperActor):
-    """An actor whose scores also tell clicks: their logits are the scores plus a constant."""
+    """An actor whose scores also tell clicks: their logits are the scores, scaled and moved."""
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
-        self.scale = torch.nn.Parameter(torch.ones(()))
-        self.constant = torch.nn.Parameter(torch.zeros(()))
+    def __init__(self, market: Market, config: HyperConfig) -> None:
+        super().__init__(market, config)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.constant = nn.Parameter(torch.zeros(()))
 
 
 class HAC(HyperAgent):
@@ -47,8 +48,8 @@ class HAC(HyperAgent):
         return ClickingActor(self.market, self.config)
 
     def pooled(self, items: Tensor) -> Tensor:
-        """(S, E) the hyper-actions that stand for slates ``items`` (S, K): the mean of their items' features."""
-        return self.actor.features(items).mean(1)
+        """(S, E) the hyper-actions that stand for slates ``items`` (S, K): the mean direction of their features."""
+        return nn.functional.normalize(self.actor.features(items).mean(1), dim=-1)
 
     def _valued(self, batch: Requests) -> Tensor:
         """What is pooled of the slates that were shown: the critic learns from real slates alone."""
@@ -58,8 +59,8 @@ class HAC(HyperAgent):
         config = self.config
         # Among the whole stock: what could be shown in the request is not kept, and is nearly all of it.
         best = self.actor.scores(hyper.detach(), self.stock).topk(self.slate_size).indices  # (S, K)
-        pooled = self.actor.of_embeddings(self.stock[best]).mean(1)  # (S, E)
-        alignment = (pooled - hyper).square().mean()
+        pooled = self.pooled(torch.from_numpy(self.market.candidates)[best])  # (S, E)
+        alignment = (pooled - hyper).square().sum(1).mean()
         supervision = self._click_loss(batch, hyper)
         loss = config.alignment * alignment + config.supervision * supervision
         return loss, {"alignment": alignment, "click_loss": supervision}
@@ -69,4 +70,4 @@ class HAC(HyperAgent):
         features = self.actor.features(batch.items)  # (S, K, E)
         logits = self.actor.scale * torch.einsum("se,ske->sk", hyper, features) + self.actor.constant  # (S, K)
         clicked = (batch.responses >= CLICK).float()  # (S, K)
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits[batch.is_seen], clicked[batch.is_seen])
+        return nn.functional.binary_cross_entropy_with_logits(logits[batch.is_seen], clicked[batch.is_seen])

@@ -9,8 +9,9 @@ learns by the deterministic policy gradient, as the paper's DPG-RA does.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.slates.hyper_actions import HyperActor, HyperAgent, HyperConfig, two_layers
 from recsim_hrl_agents.slates.replay import Requests
 
@@ -31,10 +32,9 @@ class PGRAConfig(HyperConfig):
 class InverseActor(HyperActor):
     """An actor beside an inverse model, with which it shares the items' features."""
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
-        _, config = args
-        self.scale = torch.nn.Parameter(torch.ones(()))
+    def __init__(self, market: Market, config: HyperConfig) -> None:
+        super().__init__(market, config)
+        self.scale = nn.Parameter(torch.ones(()))
         self.inverse = two_layers(2 * config.width, config.hidden, config.kernel)
 
     def between(self, observations: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:

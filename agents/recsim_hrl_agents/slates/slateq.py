@@ -29,7 +29,7 @@ from recsim_hrl_agents.slates.values import SlateValues, SlateValuesConfig
 class SlateQConfig(SlateValuesConfig):
     """Settings of SlateQ."""
 
-    rounds: int = 0
+    rounds: int = 3
     """How often the slate is chosen anew, with its own value as the measure of its items: 0 is the paper's top-K; after
     a few the slate is the best one, which the paper finds by a linear program."""
 

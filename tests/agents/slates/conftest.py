@@ -18,8 +18,9 @@ class ToySlateEnv(VectorEnv):
     """``responses[context, item]`` answers each item of a slate; the context is the first item of the window browsed.
 
     No item is shown twice in a session, and those ``never`` (indices) are never available; a slate with an item that
-    is not available fails, so that every training with it is a test of that. ``sees`` is how many slots users look at,
-    the others bring nothing. Sessions have ``length`` requests; then users leave, if ``leaves``, or they are truncated.
+    is not available fails, so that every training with it is a test of that. Users look at the first ``sees`` slots,
+    the others bring nothing. With ``alike`` observations tell nothing but what can be shown. Sessions have ``length``
+    requests; then users leave, if ``leaves``, or they are truncated.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -36,10 +37,12 @@ class ToySlateEnv(VectorEnv):
         leaves=True,
         never=(),
         sees=None,
+        alike=False,
         action="items",
     ):
         self.num_envs, self.responses, self.length, self.leaves = num_envs, responses, length, leaves
         self.slate_size, self.sees = slate_size, slate_size if sees is None else sees
+        self.alike = alike
         self.item_embeddings = embeddings.astype(np.float32)
         self.candidate_items = np.arange(len(embeddings))
         self.offered = ~np.isin(self.candidate_items, never)  # (P,)
@@ -81,7 +84,8 @@ class ToySlateEnv(VectorEnv):
     def _observe(self):
         windows = {key: window.copy() for key, window in self._windows.items()}
         share = (self._requests / self.length).astype(np.float32)[:, None]  # (B, 1)
-        return windows | {"available": self._available.astype(np.int8), "request": share}
+        told = {name: value * (not self.alike) for name, value in (windows | {"request": share}).items()}
+        return told | {"available": self._available.astype(np.int8)}
 
     def step(self, actions):
         actions = np.asarray(actions)
