@@ -7,7 +7,6 @@ everything else; tables and figures can so be made again from the committed file
 import csv
 import itertools
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.bounds_table import Bound
 from benchmarks.paper import REFERENCE
 from benchmarks.records import PACKAGES, RunRecord
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference, stratified_bootstrap
+from recsim_hrl.replaced import replaced_file
 
 RUNS, SESSIONS, CURVES, ABOUT = "runs.csv", "sessions.csv", "curves.csv", "about.json"
 PARTS = ("click_reward", "order_reward")
@@ -292,13 +292,10 @@ def _overall(results: Results, anchors: dict[str, tuple[float, float] | None], h
 
 def write_csv(path: Path, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    with replaced_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(beside, path)
 
 
 def read_csv(path: Path) -> list[list[str]]:
@@ -309,10 +306,8 @@ def read_csv(path: Path) -> list[list[str]]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with replaced_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def short(value: float) -> str:

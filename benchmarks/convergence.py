@@ -191,15 +191,22 @@ def write_convergence(curves: Sequence[LearningCurve], config: ConvergenceConfig
 
 
 def _table(curves: Sequence[LearningCurve]) -> Table:
-    lines = [("task", "agent", *MEASURES.values(), "seconds of one core")]
+    lines = [("task", "agent", *MEASURES.values(), "seconds of one core until the reward is there", "in all")]
     for task, agent in dict.fromkeys((one.task, one.agent) for one in curves):
         own = [one for one in curves if (one.task, one.agent) == (task, agent)]
         cells = [
             ", ".join(f"{steps_until_there(*pair):,.0f}" for one in own if (pair := one.of(measure)))
             for measure in MEASURES
         ]
-        lines.append((task, agent, *cells, ", ".join(f"{one.cpu_seconds:,.0f}" for one in own)))
+        seconds = (_seconds_until_there(own), [one.cpu_seconds for one in own])
+        lines.append((task, agent, *cells, *(", ".join(f"{one:,.0f}" for one in each) for each in seconds)))
     return lines
+
+
+def _seconds_until_there(curves: Sequence[LearningCurve]) -> list[float]:
+    """Processor time after which the total reward of each training is at :data:`SHARE` of its final value."""
+    pairs = [(one, one.of("total_reward")) for one in curves]
+    return [one.cpu_seconds * steps_until_there(*pair) / pair[0][-1] for one, pair in pairs if pair]
 
 
 def main() -> int:

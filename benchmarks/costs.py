@@ -41,7 +41,7 @@ from recsim_hrl.data.splits import split_by_time
 from recsim_hrl.data.world import World
 from recsim_hrl.data.world_log import write_log
 from recsim_hrl.data.writer import LogWriter
-from recsim_hrl.simulator.fit import FitConfig, fit_simulator, load_sequences
+from recsim_hrl.simulator.fit import BATCH, FitConfig, fit_simulator, load_sequences
 from recsim_hrl.simulator.folder import load_data
 
 TRAINING_USERS, SESSION_LENGTH = 64, 50
@@ -208,12 +208,10 @@ def log_costs(config: CostsConfig, folder: Path) -> list[Cost]:
     held, _ = bytes_of(lambda: load_sequences(log))  # what it takes on the way is a constant and one column twice
     costs.append(Cost("fit_memory", held / rows, "B", "impression", "the log, while a simulator is fitted to it"))
     # A second pass and nothing else: what is done once for a log is not part of it.
+    settings = [FitConfig(passes=passes, batch=BATCH[1]) for passes in (1, 2)]  # batches as large as those of long logs
     once, twice = (
-        seconds_of(
-            lambda passes=passes: fit_simulator(log, folder / "fit", FitConfig(passes=passes), report=_silent),
-            config.repeats,
-        )
-        for passes in (1, 2)
+        seconds_of(lambda fit=fit: fit_simulator(log, folder / "fit", fit, report=_silent), config.repeats)
+        for fit in settings
     )
     costs.append(Cost("fit_pass", (twice - once) / rows, "s", "impression and pass", "default settings, one process"))
     return costs

@@ -1,7 +1,5 @@
 """Figures of a benchmark. Colours are those of Okabe and Ito, which colour-blind readers can tell apart."""
 
-import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.aggregate import Curve, Summary, SummaryRow
+from recsim_hrl.replaced import replaced_file
 
 if TYPE_CHECKING:
     from benchmarks.convergence import LearningCurve
@@ -163,9 +162,5 @@ def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the PNG file whole or not at all, without a date, so that the same numbers give the same bytes."""
-    picture = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
-    beside = path.with_name(f".{path.name}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside.write_bytes(picture.getvalue())
-    os.replace(beside, path)
+    with replaced_file(path) as beside:
+        FigureCanvasAgg(figure).print_png(beside, metadata={"Software": None})

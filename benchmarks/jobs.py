@@ -9,10 +9,8 @@ cluster, the driver keeps what it is sent.
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from benchmarks.pools import Pool, check_workers, open_pool
+from recsim_hrl.replaced import replaced_file
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,9 @@ def job_key(about: dict[str, Any]) -> str:
 
 
 def keep_file(path: Path, payload: bytes) -> Path:
-    """Write a file beside its place and rename it there, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    """Write a file, whole or not at all."""
+    with replaced_file(path) as beside:
+        beside.write_bytes(payload)
     return path
 
 

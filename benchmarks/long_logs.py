@@ -20,7 +20,7 @@ from benchmarks.fit_floor import measure_floor
 from benchmarks.long_logs_report import COLUMNS, FLOOR, ROWS, Row, write_floor, write_report
 from benchmarks.watch import CLI, watch
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.simulator.fit import FitConfig, load_sequences
+from recsim_hrl.simulator.fit import BATCH, load_sequences
 
 SHARD_ROWS = 100_000
 """Rows of a shard of the plain folder: 100 shards for ten million impressions."""
@@ -77,7 +77,11 @@ STAGES = (
     Stage("split", lambda folder, *_: (*CLI, "split", folder / "log", "--out", folder / "halves"), repeats=_SHORT),
     Stage(
         "fit",
-        lambda folder, config, _: (*CLI, "fit", folder / "log", "--out", folder / "fit", "--passes", config.passes),
+        # In batches of one size, so that the cost of an impression is the same for all lengths.
+        lambda folder, config, _: (
+            *(*CLI, "fit", folder / "log", "--out", folder / "fit"),
+            *("--passes", config.passes, "--batch", BATCH[1]),
+        ),
         makes="fit",
     ),
     Stage(
@@ -135,7 +139,7 @@ def main(config: LongLogsConfig) -> None:
         measure_stages(config, size, rows)
     if not (config.out / FLOOR).exists():
         log = InteractionLog.open(config.scratch / str(config.sizes[0]) / "log")
-        write_floor(measure_floor(load_sequences(log), log.items, FitConfig().batch), config.out)
+        write_floor(measure_floor(load_sequences(log), log.items, BATCH[1]), config.out)
     print(write_report(rows, config.out))
 
 

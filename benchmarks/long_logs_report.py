@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.aggregate import write_csv, write_text
-from benchmarks.figures import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, legend_below
+from benchmarks.figures import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, legend_below, save
 from benchmarks.fit_floor import FitFloor
 from benchmarks.throughput import machine
 from benchmarks.watch import Watched
@@ -138,7 +138,7 @@ def _draw(costs: Costs, path: Path) -> None:
     right.set_ylim(0, 1.08 * LIMIT_MIB)
     _name(right, "Peak memory of all processes", "MiB")
     legend_below(figure, right, 4)
-    figure.savefig(path, metadata={"Software": None})  # the same numbers give the same bytes
+    save(figure, path)
 
 
 def _name(axes: Axes, title: str, unit: str) -> None:

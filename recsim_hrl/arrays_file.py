@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as dump_arrays
+
+from recsim_hrl.replaced import replaced_file
 
 _ABOUT = "about"  # one key, as the format keeps no order of them
 
@@ -58,13 +59,8 @@ def read_arrays(path: Path, names: Sequence[str], version: int, fix: str) -> tup
 
 def write_beside(path: Path, blob: bytes) -> Path:
     """Write ``blob`` to ``path``, whole or not at all; a file that is there is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    with replaced_file(path) as beside:
         beside.write_bytes(blob)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
-    *("types", "random", "compiled", "arrays_file", "semantic_ids", "data", "simulator"),
+    *("types", "random", "compiled", "replaced", "arrays_file", "semantic_ids", "data", "simulator"),
     *("render", "vector", "envs", "wrappers", "commands", "cli"),
 )
 """Parts of ``recsim_hrl``; each may import itself and those before it."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from recsim_hrl import arrays_file
+from recsim_hrl import replaced
 from recsim_hrl.arrays_file import arrays_bytes, read_arrays, write_beside
 
 
@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(arrays_file.os, "replace", full)
+    monkeypatch.setattr(replaced.os, "replace", full)
     with pytest.raises(OSError, match="no space"):
         write_beside(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from recsim_hrl.cli import COMMANDS, main
@@ -106,6 +107,18 @@ def test_fit_both_halves(log, tmp_path, capsys):
     assert not set(halves[0].session_ids) & set(halves[1].session_ids)
     assert train.provenance["log"]["impressions"] == len(halves[0].response)
     assert "recsim-hrl evaluate" in capsys.readouterr().out
+
+
+def test_fit_cuts_at_the_boundary_of_the_log(log, tmp_path, capsys):
+    whole = InteractionLog.open(log)
+    starts = np.sort(whole.load().start_seconds)
+    columns = {name: np.concatenate([block[name] for block in whole.batches()]) for name in whole.columns}
+    boundary = float(starts[len(starts) // 4])
+    InteractionLog.from_arrays(columns, whole.items, tmp_path / "known", {"boundary": boundary})
+    out = tmp_path / "both"
+    assert main(["fit", str(tmp_path / "known"), "--out", str(out), "--split", "both", *FIT]) == 0
+    assert f"cut at {boundary:.0f}, the boundary of the log" in capsys.readouterr().out
+    assert len(InteractionLog.open(tmp_path / "both-log" / "train").load()) == (starts < boundary).sum()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
-"""Conversions and fits that are killed at every moment: nothing half-written, and a run after it ends as if alone."""
+"""Conversions, fits and reports that are killed at every moment: nothing half-written, and a run after it ends as if
+alone."""
 
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.sources.movielens import read_movielens
 from recsim_hrl.simulator.fit import fit_simulator
+from recsim_hrl.simulator.validity.report import write_validity
 from tests import killing
 from tests.data.sources.test_movielens import GENRES, folder, publisher_files
 
@@ -54,3 +57,14 @@ def test_a_fit_killed_anywhere_goes_on_to_the_same_simulator(source, tmp_path):
     )
     assert ours == theirs
     assert not (source.parent / ".simulator.fit").exists()
+
+
+def test_a_report_killed_anywhere_leaves_whole_files_of_the_old_one_or_of_the_new_one(tmp_path):
+    for name in ("old", "new"):
+        write_validity(killing.evaluation(name), tmp_path / name)
+    shutil.copytree(tmp_path / "old", tmp_path / killing.REPORT)
+    assert kill("report", tmp_path) >= 8  # four files, each opened and moved
+    left = {path.name: path for path in (tmp_path / killing.REPORT).iterdir() if not path.name.startswith(".")}
+    assert sorted(left) == [f"validity.{kind}" for kind in ("html", "json", "md", "png")]
+    for name, path in left.items():
+        assert path.read_bytes() == (tmp_path / "new" / name).read_bytes()

@@ -72,11 +72,11 @@ class SplitLog:
     """The item table, where it is not beside the interactions under the name `items`."""
     by: Literal["time", "session"] = "time"
     """Cut at a moment, so that train lies before test, or assign sessions at random."""
-    fraction: float = 0.5
-    """Share of the sessions that goes to train."""
+    fraction: float | None = None
+    """Share of the sessions that goes to train. Without, a split by time is made where the knowledge of the log's item
+    vectors ends, if its metadata tell a `boundary`, and all others in the middle."""
     boundary: float | None = None
-    """Moment of a split by time in seconds since 1970, in place of the fraction: the `boundary` in the metadata of a
-    log is where the knowledge of its item vectors ends."""
+    """Moment of a split by time in seconds since 1970, in place of the fraction."""
     seed: int = 0
     """Draws the sessions of a split by session."""
 
@@ -89,7 +89,7 @@ class SplitLog:
         if self.by == "time":
             parts = split_by_time(log, self.out, self.fraction, self.boundary)
         else:
-            parts = split_by_session(log, self.out, self.fraction, self.seed)
+            parts = split_by_session(log, self.out, 0.5 if self.fraction is None else self.fraction, self.seed)
         for part in parts:
             print(part.report())
 

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from recsim_hrl.commands.about import about_simulator, lines_about
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.splits import SPLITS, split_by_time
+from recsim_hrl.data.splits import SPLITS, is_own_boundary, split_by_time
 from recsim_hrl.simulator.fit import FitConfig, add_leaving, add_support, fit_simulator
 from recsim_hrl.simulator.folder import simulator_folder
 from recsim_hrl.simulator.leave_fit import LeaveConfig
@@ -33,7 +33,8 @@ class Fit:
 
     A fit that was interrupted goes on when it is started again with the same arguments. With `--split both` the log
     is cut in time into two halves, and OUT/train and OUT/test become two simulators on disjoint sessions: agents
-    learn on the first and are judged on the second.
+    learn on the first and are judged on the second. A log whose metadata tell a `boundary`, up to which its item
+    vectors know sessions, is cut there.
     """
 
     log: Positional[Path]
@@ -60,7 +61,10 @@ class Fit:
             print(f"wrote {self.out}; see `recsim-hrl inspect {self.out}`")
             return
         halves = self.halves or self.out.with_name(f"{self.out.name}-log")
-        for side, part in zip(SPLITS, split_by_time(log, halves), strict=True):
+        parts = split_by_time(log, halves)
+        if is_own_boundary(log, parts[0]):
+            print(f"cut at {log.metadata['boundary']:.0f}, the boundary of the log: item vectors know what was before")
+        for side, part in zip(SPLITS, parts, strict=True):
             print(f"{side}: {part.rows:,} impressions")
             of_side = (self.config, f"{name}-{side}", tqdm.write, self.processes, self.leaving)
             fit_simulator(part, self.out / side, *of_side)

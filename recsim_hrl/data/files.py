@@ -1,4 +1,5 @@
-"""Files of a log: where they lie, how they are streamed in bounded memory, and how a folder is replaced atomically."""
+"""Files of a log: where they lie, how they are streamed in bounded memory, and how files and folders are replaced
+atomically."""
 
 import json
 import re

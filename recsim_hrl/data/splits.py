@@ -17,7 +17,7 @@ SPLITS = ("train", "test")
 
 
 def split_by_time(
-    log: InteractionLog, path: str | Path, fraction: float = 0.5, boundary: float | None = None
+    log: InteractionLog, path: str | Path, fraction: float | None = None, boundary: float | None = None
 ) -> tuple[InteractionLog, InteractionLog]:
     """Write the sessions that start before a moment to ``path/train`` and the others to ``path/test``.
 
@@ -27,7 +27,9 @@ def split_by_time(
         log: A log with the column ``timestamp``.
         path: The folder that holds both logs.
         fraction: Share of the sessions that goes to train, as near as sessions that start together allow.
-        boundary: The moment in seconds since 1970, in place of ``fraction``.
+        boundary: The moment in seconds since 1970, in place of ``fraction``. Without both it is the ``boundary`` in the
+            metadata of the log, up to which its item vectors know sessions, if there are sessions on both sides of it;
+            otherwise half of the sessions go to train.
 
     Raises:
         LogError: the log has no timestamps, or one side would be empty.
@@ -35,15 +37,31 @@ def split_by_time(
     if "timestamp" not in log.columns:
         raise LogError("the column is missing, a split by time needs it; split by session", log.path, "timestamp")
     if boundary is None:
-        _check_fraction(fraction)
+        share = 0.5 if fraction is None else fraction
+        _check_fraction(share)
         batches = log.session_batches(optional=("timestamp",))
-        boundary = boundary_of(np.concatenate([_start_seconds(batch) for batch in batches]), fraction)
+        starts = np.concatenate([_start_seconds(batch) for batch in batches])  # (S,)
+        boundary = _known_until(log, starts) if fraction is None else None
+        boundary = boundary_of(starts, share) if boundary is None else boundary
 
     def in_train(batch: Batch) -> np.ndarray:
         _, lengths = session_spans(batch["session_id"])
         return np.repeat(_start_seconds(batch) < boundary, lengths)
 
     return _write(log, Path(path), in_train, {"by": "time", "boundary": boundary})
+
+
+def is_own_boundary(log: InteractionLog, half: InteractionLog) -> bool:
+    """Whether ``half``, of a split by time of ``log``, was cut at the ``boundary`` in the metadata of ``log``."""
+    return half.metadata["split"]["boundary"] == log.metadata.get("boundary")
+
+
+def _known_until(log: InteractionLog, starts: np.ndarray) -> float | None:
+    """The ``boundary`` in the metadata, where sessions with these ``starts`` (S,) lie on both sides of it."""
+    boundary = log.metadata.get("boundary")
+    if not isinstance(boundary, int | float) or not starts.min() < boundary <= starts.max():
+        return None
+    return float(boundary)
 
 
 def boundary_of(start_seconds: np.ndarray, fraction: float = 0.5) -> float:

@@ -79,18 +79,16 @@ def _codebook(residuals: np.ndarray, config: SemanticIdConfig, rng: np.random.Ge
     """
     from scipy.cluster.vq import kmeans2  # takes longer to import than the rest of an environment
 
-    scale = np.abs(residuals).max() or 1.0  # squares of tiny residuals would vanish
-    points = residuals / scale
-    distinct = np.unique(points, axis=0)
+    distinct = np.unique(residuals, axis=0)
     size = min(config.codes, len(distinct))
     best, least = None, np.inf
     for _ in range(config.starts):
         start = distinct[rng.choice(len(distinct), size, replace=False)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "One of the clusters is empty")  # it stays where it was
-            centres, members = kmeans2(points, start, config.iterations, minit="matrix", check_finite=False)
-        error = np.square(points - centres[members]).sum()
+            centres, members = kmeans2(residuals, start, config.iterations, minit="matrix", check_finite=False)
+        error = np.square(residuals - centres[members]).sum()
         if error < least:
             best, least, counts = centres, error, np.bincount(members, minlength=size)
     fullest = np.argsort(-counts, kind="stable")
-    return (best[np.resize(fullest, config.codes)] * scale).astype(np.float32)
+    return best[np.resize(fullest, config.codes)].astype(np.float32)

@@ -7,7 +7,7 @@ started again with the same arguments. The checkpoint lies beside the target and
 import dataclasses
 import hashlib
 import json
-import os
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,34 +18,43 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recsim_hrl.data.log import InteractionLog
+from recsim_hrl.replaced import replaced_file
 from recsim_hrl.simulator.coverage import log_coverage
 from recsim_hrl.simulator.early_stopping import Best, is_stale, one_cycle, split_sessions
 from recsim_hrl.simulator.gradients import Gradients, session_loss
 from recsim_hrl.simulator.leave_fit import LeaveConfig, fit_leaving
 from recsim_hrl.simulator.leaving import LEAVING_FILE
 from recsim_hrl.simulator.response import ResponseModel
-from recsim_hrl.simulator.sequences import Sequences, item_counts
+from recsim_hrl.simulator.sequences import VISIT_WIDTH, Sequences, item_counts
 from recsim_hrl.simulator.session_model import SessionModel
 from recsim_hrl.simulator.store import Simulator, check_place, load_simulator, save_annex, save_simulator
 from recsim_hrl.simulator.support import SUPPORT_FILE
 from recsim_hrl.simulator.weights import ResponseConfig
 from recsim_hrl.types import Catalogue
 
+STEPS = 1700
+"""Steps of the optimizer that a fit has, if its settings leave that open: a model that has seen a short log four times
+in large batches has not yet learned it (docs/simulator.md)."""
+PASSES, BATCH = (4, 40), (1250, 5000)
+"""The fewest and the most passes, and places in a batch, that are taken for that."""
+
 
 @dataclass(frozen=True)
 class FitConfig:
     """How a response model is fitted."""
 
-    passes: int = 4
-    """Passes over the training sessions at the most."""
-    patience: int = 2
-    """Passes without improvement on held-out sessions after which the fit stops."""
+    passes: int | None = None
+    """Passes over the training sessions at the most; without, 4, and up to 40 for logs below 400,000
+    impressions."""
+    patience: int | None = None
+    """Passes without improvement on held-out sessions after which the fit stops; without, half of all."""
     learning_rate: float = 4e-3
     """Peak of the one-cycle schedule."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    batch: int = 5000
-    """Places in a batch: impressions of its sessions, of the ends of the visits before, and padding."""
+    batch: int | None = None
+    """Places in a batch: impressions of its sessions, of the ends of the visits before, and padding; without, 5000,
+    and down to 1250 for logs below 1.5 million impressions."""
     held_out: float = 0.05
     """Share of sessions held out for early stopping and calibration."""
     pool: int = 4000
@@ -59,8 +68,9 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for name in ("passes", "patience", "batch", "pool", "kinds", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"fit {name}: got {getattr(self, name)}, allowed 1 or more")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"fit {name}: got {value}, allowed 1 or more")
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"fit held_out: got {self.held_out}, allowed between 0 and 1, both excluded")
         if self.learning_rate <= 0 or self.weight_decay < 0:
@@ -68,6 +78,15 @@ class FitConfig:
                 f"fit: got learning_rate={self.learning_rate}, weight_decay={self.weight_decay}, "
                 "allowed a positive rate and a decay of 0 or more"
             )
+
+
+def settled(config: FitConfig, sequences: Sequences) -> FitConfig:
+    """``config`` with numbers for what it leaves open, by the length of the log."""
+    training, _ = split_sessions(len(sequences), config)
+    places = int((sequences.lengths[training] + VISIT_WIDTH).sum())  # and some padding
+    batch = config.batch or int(np.clip(places * PASSES[0] // STEPS, *BATCH))
+    passes = config.passes or int(np.clip(math.ceil(STEPS * batch / places), *PASSES))
+    return dataclasses.replace(config, passes=passes, batch=batch, patience=config.patience or max(1, passes // 2))
 
 
 def load_sequences(log: InteractionLog) -> Sequences:
@@ -102,9 +121,8 @@ class _Checkpoint:
     def save(self, state: dict) -> None:
         if self.path is None:
             return
-        beside = self.path.with_name(self.path.name + ".part")
-        torch.save(state | {"key": self.key}, beside)
-        os.replace(beside, self.path)
+        with replaced_file(self.path) as beside:
+            torch.save(state | {"key": self.key}, beside)
 
 
 def recurrent_model(embedding_dim: int, config: FitConfig) -> ResponseModel:
@@ -133,7 +151,7 @@ def fit_response_model(
         make: Makes the model that begins, from the width of an item embedding and ``config``; one of another form than
             the default can be judged, and drives no environment.
     """
-    embeddings = catalogue.embeddings
+    embeddings, config = catalogue.embeddings, settled(config, sequences)
     training, held = split_sessions(len(sequences), config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -243,10 +261,10 @@ def fit_simulator(
 
     With what the log covers, and a model of when users leave, unless all sessions have the same length.
     """
-    config, path, leaving = config or FitConfig(), Path(path), leaving or LeaveConfig()
+    path, leaving = Path(path), leaving or LeaveConfig()
     check_place(path)  # now, and not after the work
     sequences = load_sequences(log)
-    catalogue = log.items
+    config, catalogue = settled(config or FitConfig(), sequences), log.items
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.name}.fit")
     model, history = fit_response_model(sequences, catalogue, config, checkpoint, report, processes)

@@ -17,7 +17,7 @@ def value(policy: str, world: float, simulator: float) -> PolicyValue:
 
 
 def test_the_table_by_hand(tmp_path):
-    config = ResponseModelsConfig(out=tmp_path, tuning=10, fit=FitConfig(passes=2))
+    config = ResponseModelsConfig(out=tmp_path, tuning=10, fit=FitConfig(passes=2, patience=2, batch=5000))
     near = Fidelity((value("b", 20.0, 19.0), value("a", 10.0, 11.0)))
     far = Fidelity((value("b", 20.0, 10.0), value("a", 10.0, 15.0)))
     rows = [

@@ -12,7 +12,7 @@ from benchmarks.costs import CostsConfig
 from benchmarks.rollouts import RolloutConfig
 from benchmarks.run import RunConfig
 from benchmarks.scale import RESULTS, Cost, Size, blocks, limits, needs, read_costs, with_blocks
-from recsim_hrl.simulator.fit import FitConfig
+from recsim_hrl.simulator.fit import PASSES
 
 VALUES = {
     "user_step": 1e-6,
@@ -109,4 +109,4 @@ def test_the_commands_of_the_page_are_understood():
 
 
 def test_the_model_knows_the_defaults_of_the_fit():
-    assert FitConfig().passes == scale.FIT_PASSES
+    assert PASSES[0] == scale.FIT_PASSES

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from recsim_hrl.data.log import InteractionLog
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.splits import split_by_session, split_by_time
+from recsim_hrl.data.splits import is_own_boundary, split_by_session, split_by_time
 from recsim_hrl.types import Catalogue
 
 CATALOGUE = Catalogue(torch.arange(3), torch.ones(3, 2), torch.zeros(3, dtype=torch.int64), torch.ones(3))
 
 
-def make_log(path, starts, lengths, timed=True):
+def make_log(path, starts, lengths, timed=True, metadata=None):
     """Session ``s`` has id 10 + s, starts at ``starts[s]`` and shows an item every 100 seconds."""
     step = np.concatenate([np.arange(length) for length in lengths])
     columns = {
@@ -27,7 +27,7 @@ def make_log(path, starts, lengths, timed=True):
     }
     if not timed:
         del columns["timestamp"]
-    return InteractionLog.from_arrays(columns, CATALOGUE, path / "log")
+    return InteractionLog.from_arrays(columns, CATALOGUE, path / "log", metadata)
 
 
 def sessions(log):
@@ -52,6 +52,26 @@ def test_by_time_at_a_given_boundary(tmp_path):
     with pytest.raises(LogError, match="leaves test without sessions"):
         split_by_time(log, tmp_path / "late", boundary=51.0)
     assert not list((tmp_path / "early").iterdir())
+
+
+def test_by_time_at_the_boundary_of_the_log_itself(tmp_path):
+    """Its item vectors know the sessions before second 20, so none of those may be on the other side."""
+    log = make_log(tmp_path, starts=[50, 10, 40, 20, 30], lengths=[1] * 5, metadata={"boundary": 20})
+    train, test = split_by_time(log, tmp_path / "a")
+    assert sessions(train) == [11] and sessions(test) == [10, 12, 13, 14]
+    assert train.metadata["split"]["boundary"] == 20.0 and is_own_boundary(log, train)
+    half, _ = split_by_time(log, tmp_path / "b", fraction=0.5)  # what is asked for comes first
+    assert sessions(half) == [11, 13] and not is_own_boundary(log, half)
+    assert sessions(split_by_time(log, tmp_path / "c", boundary=40.0)[0]) == [11, 13, 14]
+    later, _ = split_by_time(test, tmp_path / "d")  # all of its sessions are unknown to the vectors: anywhere will do
+    assert sessions(later) == [13, 14]
+
+
+@pytest.mark.parametrize("boundary", [10, 51, "20", None])
+def test_a_boundary_without_sessions_on_both_sides_says_nothing(tmp_path, boundary):
+    log = make_log(tmp_path, starts=[50, 10, 40, 20], lengths=[1] * 4, metadata={"boundary": boundary})
+    train, _ = split_by_time(log, tmp_path)
+    assert sessions(train) == [11, 13] and not is_own_boundary(log, train)
 
 
 @pytest.mark.parametrize("fraction, train_size", [(0.01, 3), (0.5, 3), (0.74, 3), (0.99, 3)])

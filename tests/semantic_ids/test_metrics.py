@@ -31,6 +31,11 @@ def test_by_hand():
     assert metrics.unexplained((0.02, 0.04)) == pytest.approx((3.0, 6.0), rel=1e-5)
 
 
+def test_a_token_counts_as_kept_with_all_before_it():
+    """The nearest code of 0.9 is (0, 1)."""
+    assert measure_ids(SemanticIds(BOOKS, np.array([[1, 1]], np.int32)), np.array([[0.9]])).kept == (0.0, 0.0)
+
+
 def test_items_that_were_taken_away_do_not_count():
     numbers = np.array([0.9, 0.8, 11.0], np.float32)[:, None]
     ids = SemanticIds(BOOKS, np.array([[0, 0], [0, 1], [1, 1]], np.int32)).without_items(np.array([1]))

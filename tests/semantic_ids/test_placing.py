@@ -1,10 +1,12 @@
 """A free code for each item: by hand, and as the slow way finds them."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsim_hrl.semantic_ids import tokens
+from recsim_hrl.semantic_ids import SemanticIds, placing, tokens
 from recsim_hrl.semantic_ids.placing import place_items, seat
 from recsim_hrl.semantic_ids.tokens import count_below, keys_of
 from tests.semantic_ids import reference
@@ -47,6 +49,27 @@ def test_equal_items_fill_every_code():
     codes = place_items(np.zeros((27, 1), np.float32), TERNARY, NOTHING)
     assert sorted(map(tuple, codes.tolist())) == reference.all_codes(TERNARY)
     assert codes[0].tolist() == [1, 1, 1], "the first of equal items has the nearest code"
+
+
+def test_equal_items_do_not_ask_token_after_token(monkeypatch):
+    """There may be a hundred thousand of them, and a token has no room for so many."""
+    monkeypatch.setattr(placing, "nearest_token", None)
+    codes = place_items(np.full((25, 1), 5, np.float32), TERNARY, np.array([0, 26]))
+    assert codes[:3].tolist() == [[2, 0, 0], [2, 0, 1], [2, 0, 2]], "9 - 3 - 1, 9 - 3 and 9 - 3 + 1"
+    assert sorted(map(tuple, codes.tolist())) == reference.all_codes(TERNARY)[1:-1]
+
+
+def test_memory_is_bounded():
+    """All distances of 60,000 items to 300 tokens would take 137 MiB."""
+    items = np.random.default_rng(0).normal(size=(60_000, 8)).astype(np.float32)
+    books = np.random.default_rng(1).normal(size=(2, 300, 8)).astype(np.float32)
+    tracemalloc.start()
+    codes = place_items(items, books, NOTHING)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20
+    ids = SemanticIds(books, codes)
+    assert np.array_equal(ids.items(codes), np.arange(60_000))
 
 
 @settings(max_examples=100, deadline=None)

@@ -11,10 +11,12 @@ from recsim_hrl.simulator import fit
 from recsim_hrl.simulator.fit import (
     FitConfig,
     calibrate,
+    fit_key,
     fit_response_model,
     fit_simulator,
     load_sequences,
     log_loss,
+    settled,
     split_sessions,
 )
 from recsim_hrl.simulator.gradients import Gradients, session_loss
@@ -189,6 +191,39 @@ def test_sessions_are_split_without_overlap_by_the_seed():
     assert [len(part) for part in split_sessions(2, FitConfig(held_out=0.9))] == [1, 1]
     with pytest.raises(ValueError, match="got 1 sessions, allowed 2 or more"):
         split_sessions(1, FitConfig())
+
+
+def visits_of(count: int, length: int = 46) -> Sequences:
+    """So many visits, each of a user of its own."""
+    nothing = np.zeros(count * length, np.int8)
+    return Sequences.build(nothing, nothing, np.arange(count + 1) * length, np.arange(count), np.arange(count))
+
+
+@pytest.mark.parametrize(
+    "count, passes, batch",
+    [
+        # A pass over 95% of the visits has 66 places for each of them, of which 20 are for the visit before.
+        (200_000, 4, 5000),  # 12,540,000 places: 10,032 steps in four passes
+        (20_000, 4, 2950),  # 1,254,000 places: 5,016,000 in four passes, 1,700 steps of 2,950
+        (2000, 17, 1250),  # 125,400 places, 100.32 batches of the smallest size: 1,700 steps in 16.9 passes
+        (50, 40, 1250),  # no more than 40
+    ],
+)
+def test_what_is_left_open_goes_by_the_length_of_the_log(count, passes, batch):
+    sequences = visits_of(count)
+    assert settled(FitConfig(), sequences) == FitConfig(passes=passes, patience=passes // 2, batch=batch)
+    given = FitConfig(passes=1, batch=400)
+    assert settled(given, sequences) == FitConfig(passes=1, patience=1, batch=400)
+    assert settled(FitConfig(patience=3), sequences).patience == 3
+
+
+def test_a_simulator_tells_the_settings_that_it_was_fitted_with(tmp_path):
+    log = toy_log(tmp_path / "log", 30, 0)
+    config = FitConfig(passes=1, kinds=2, hidden=4, pool=5)
+    simulator = fit_simulator(log, tmp_path / "simulator", config, report=quiet)
+    assert simulator.provenance["fit"] == vars(FitConfig(**{**vars(config), "patience": 1, "batch": 1250}))
+    key = fit_key(load_sequences(log), log.items.embeddings, FitConfig(**simulator.provenance["fit"]))
+    assert simulator.provenance["data_sha256"] == key
 
 
 def toy_log(path, sessions: int, seed: int, timed: bool = True) -> InteractionLog:

@@ -7,7 +7,7 @@ token adds to that value is its advantage. The networks are in :mod:`.hsrl_netwo
 """
 
 import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -227,9 +227,15 @@ class HSRL(SlowCopies, SlateAgent):
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """See :meth:`Agent.load_tensors`."""
+        codes = tensors["codes"]
+        if codes.shape != self.codes.shape:
+            raise ValueError(
+                f"semantic ids: got codes of shape {tuple(codes.shape)}, allowed {tuple(self.codes.shape)}, of every "
+                "item of the catalogue; load the agent with an environment over the simulator that it was trained on"
+            )
         super().load_tensors(tensors)
         self.actor.load_state_dict(below(tensors, "actor"))
-        self._take_codes(tensors["codes"])
+        self._take_codes(codes)
 
 
 def token_advantages(values: Tensor, targets: Tensor, trace: float) -> Tensor:
@@ -269,12 +275,16 @@ def joined(steps: list[Transitions]) -> Requests:
         values = (getattr(step, name) for step in steps)
         return torch.cat([torch.as_tensor(value if key is None else value[key]) for value in values])
 
-    observations = {key: column("observations", key) for key in STATE_KEYS}
-    names = [field.name for field in fields(Requests) if field.name in Transitions.__dataclass_fields__]
     return Requests(
-        **{name: column(name) for name in names if not name.endswith("observations")},
-        observations=observations | {AVAILABLE: column("observations", AVAILABLE).bool()},
+        observations={key: column("observations", key) for key in STATE_KEYS}
+        | {AVAILABLE: column("observations", AVAILABLE).bool()},
+        actions=column("actions"),
+        items=column("items"),
+        responses=column("responses"),
+        is_seen=column("is_seen"),
+        rewards=column("rewards"),
         next_observations={key: column("next_observations", key) for key in STATE_KEYS},
+        terminated=column("terminated"),
         next_available=None,
     )
 

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recsim_hrl_agents.base import Observations
 from recsim_hrl_agents.draws import with_gumbel_noise
 from recsim_hrl_agents.market import Market
 from recsim_hrl_agents.networks import TwoTowers
 from recsim_hrl_agents.slates.state import Encoder, SlateState
 from recsim_hrl_agents.slates.token_tree import TokenTree
 
-Observations = dict[str, Tensor]
 Draw = Callable[[int, int], np.ndarray]
 """Gives (B, n) uniform numbers in [0, 1)."""
 
@@ -76,7 +76,7 @@ class TokenPolicy(nn.Module):
         they are drawn one after the other without replacement, exactly: Kool et al., "Stochastic Beams and Where to
         Find Them" (ICML 2019), which needs as many prefixes as items.
         """
-        users, width = len(available), width if draw is None else size
+        users, width = len(available), max(width, size) if draw is None else size
         contexts = self.state(observations).unsqueeze(1)  # (B, 1, W)
         nodes = torch.zeros((users, 1), dtype=torch.long)  # (B, w)
         likely, keys = torch.zeros(users, 1), torch.zeros(users, 1)  # (B, w) log-probabilities, and what decides
@@ -88,9 +88,7 @@ class TokenPolicy(nn.Module):
             stepped = (likely.unsqueeze(-1) + steps).masked_fill(~allowed, -torch.inf)
             children = stepped
             if draw is not None:
-                uniform = torch.from_numpy(draw(users, stepped[0].numel())).view(stepped.shape)
-                children = conditioned(with_gumbel_noise(stepped, 1.0, uniform), keys)
-                children = children.masked_fill(~allowed, -torch.inf)
+                children = conditioned(perturbed(stepped, draw), keys).masked_fill(~allowed, -torch.inf)
             keys, place = children.flatten(1).topk(min(width, children[0].numel()), 1)  # (B, w)
             kept, chosen = place // tree.tokens, place % tree.tokens  # (B, w)
             likely = stepped.flatten(1).gather(1, place)
@@ -157,7 +155,7 @@ class ItemPolicy(nn.Module):
         """See :meth:`TokenPolicy.best`; all items are looked at."""
         log_probs = self._log_probs(observations, available)  # (B, P)
         if draw is not None:
-            log_probs = with_gumbel_noise(log_probs, 1.0, torch.from_numpy(draw(*log_probs.shape)))
+            log_probs = perturbed(log_probs, draw)
         return log_probs.topk(size, 1).indices
 
     def _log_probs(self, observations: Observations, available: Tensor) -> Tensor:
@@ -216,17 +214,24 @@ class PrefixCritic(nn.Module):
         return self.of_state(state).squeeze(-1), torch.cat(values, -1)
 
 
-def conditioned(perturbed: Tensor, largest: Tensor) -> Tensor:
+def perturbed(log_probs: Tensor, draw: Draw) -> Tensor:
+    """``log_probs`` (B, ...) with Gumbel noise."""
+    uniform = torch.from_numpy(draw(len(log_probs), log_probs[0].numel())).view(log_probs.shape)
+    # A drawn 0 would forbid what it stands for, and leave no number where it stands for an only choice.
+    return with_gumbel_noise(log_probs, 1.0, uniform.clamp_min(torch.finfo(uniform.dtype).tiny))
+
+
+def conditioned(keys: Tensor, largest: Tensor) -> Tensor:
     """Gumbel keys (..., V) as they would be if the largest of each V had been ``largest`` (...).
 
     Args:
-        perturbed: (..., V) log-probabilities with Gumbel noise.
+        keys: (..., V) log-probabilities with Gumbel noise.
         largest: (...) the key of the prefix that they go on from.
     """
     largest = largest.unsqueeze(-1)
-    most = perturbed.amax(-1, keepdim=True)
-    # -log(exp(-largest) - exp(-most) + exp(-perturbed)) without overflow (Kool et al., appendix B.3)
-    v = largest - perturbed + torch.log1p(-torch.exp(perturbed - most))
+    most = keys.amax(-1, keepdim=True)
+    # -log(exp(-largest) - exp(-most) + exp(-keys)) without overflow (Kool et al., appendix B.3)
+    v = largest - keys + torch.log1p(-torch.exp(keys - most))
     return largest - v.clamp_min(0.0) - torch.log1p(torch.exp(-v.abs()))
 
 

@@ -1,7 +1,7 @@
 """The rows of logs, put aside in a store, and the logs over one catalogue that are written from them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from recsim_hrl.data import files
 from recsim_hrl.data.blocks import Block
 from recsim_hrl.data.log import InteractionLog, LogWriter
 from recsim_hrl.data.schema import LogError
-from recsim_hrl.data.sources.event_store import Add, EventStore
+from recsim_hrl.data.sources.event_store import EventStore
 from recsim_hrl.types import Catalogue
 
 
@@ -41,24 +41,22 @@ class LogForm:
             files.check_replaceable(folder)
 
 
-def filled_rows(store: EventStore, form: LogForm, *more: str) -> AbstractContextManager[Add]:
-    """Make the table ``log_rows`` (with ``more`` columns, in SQL); the block's function adds impressions to it.
-
-    Their columns: ``session`` from 0; ``part``, the place of the log among the form's; ``start``, the moment of the
-    session's first impression; ``step``; ``user``; ``item_index``; ``moment``; ``response``; and the extras.
-    """
-    numbers = [f"{name} BIGINT" for name in ("session", "start", "step", "user", "item_index", "moment")]
-    return store.filled("log_rows", form.columns(*numbers, "part TINYINT", "response TINYINT", *more))
-
-
 def fill_sessions(store: EventStore, form: LogForm, sessions: Iterable[Block], *more: str) -> np.ndarray:
-    """Fill the table ``log_rows`` with blocks of whole sessions, whose columns are those of ``filled_rows``.
+    """Fill the table ``log_rows`` (with ``more`` columns, in SQL) with the impressions of whole sessions.
+
+    Args:
+        store: The store.
+        form: What becomes of it.
+        sessions: Blocks of columns: ``session`` from 0; ``part``, the place of the log among the form's; ``start``, the
+            moment of the session's first impression; ``step``; ``user``; ``item_index``; ``moment``; ``response``; the
+            extras; and ``more``.
 
     Returns:
         (S,) start of each session by its number.
     """
+    numbers = [f"{name} BIGINT" for name in ("session", "start", "step", "user", "item_index", "moment")]
     starts = []
-    with filled_rows(store, form, *more) as add:
+    with store.filled("log_rows", form.columns(*numbers, "part TINYINT", "response TINYINT", *more)) as add:
         for block in sessions:
             add(block)
             starts.append(block["start"][block["step"] == 0])

@@ -15,11 +15,11 @@ import torch
 from recsim_hrl.data.blocks import Block
 from recsim_hrl.data.item_vectors import standardised, unit_scale
 from recsim_hrl.data.log import InteractionLog
-from recsim_hrl.data.schema import LogError
+from recsim_hrl.data.schema import LogError, Origin
 from recsim_hrl.data.sources.event_fields import decimal, flag, text, utc_time, whole
 from recsim_hrl.data.sources.event_files import Place, TextTable, converted, find_files, read_table
 from recsim_hrl.data.sources.event_store import StoreConfig, event_store
-from recsim_hrl.data.sources.log_rows import LogForm, filled_rows, write_logs
+from recsim_hrl.data.sources.log_rows import LogForm, fill_sessions, write_logs
 from recsim_hrl.types import Catalogue
 
 POLICIES = ("random", "bts")
@@ -115,60 +115,63 @@ def read_open_bandit(
     catalogue, categories = _catalogue(files[context], ITEMS[config.campaign])
     with event_store(path, config.memory_mb) as store:
         codes: list[dict[str, int]] = [{} for _ in _USER_FEATURES]
-        starts, counts = [], []
-        with filled_rows(store, _FORM) as add:
-            for part, name in enumerate(logs):
-                first = sum(counts)
-                for block in _sessions(files[name], config.campaign, codes, first):
-                    add(block | {"part": np.full(len(block["session"]), part)})
-                    starts.append(block["start"])
-                counts.append(sum(map(len, starts)) - first)
+        starts = fill_sessions(store, _FORM, _sessions([files[name] for name in logs], config.campaign, codes))
+        at_random = store.whole("SELECT count(*) AS n FROM log_rows WHERE part = 0")["n"][0]
         metadata = {
             "name": f"open-bandit-{config.campaign}",
             "source": f"Open Bandit Dataset (ZOZO), campaign {config.campaign}, read from {source.name}",
             "reader": asdict(config),
             "reading": {
-                "rows": sum(counts),
+                "rows": len(starts),
                 "published_rows": _PUBLISHED_ROWS[config.campaign],
-                "rows_at_random": counts[0],
+                "rows_at_random": int(at_random),
             },
             "categories": categories,
             "user_features": [list(code) for code in codes],
             "warnings": [_WARNING],
         }
-        random, bts = write_logs(store, _FORM, np.concatenate(starts), catalogue, path, metadata)
+        random, bts = write_logs(store, _FORM, starts, catalogue, path, metadata)
         return random, bts
 
 
-def _sessions(place: Place, campaign: Campaign, codes: list[dict[str, int]], first: int) -> Iterator[Block]:
-    """Rows as sessions of one impression, counted from ``first``; texts new to ``codes`` get the next number there."""
-    items = ITEMS[campaign]
-    for origin, columns in read_table(place, impressions_table(campaign)):
-        item = columns["item_id"].to_numpy()
-        if item.max() >= items:
-            at = int((item >= items).argmax())
-            raise origin.error(f"got {item[at]}, allowed 0 to {items - 1}; correct the row", "item_id", at)
-        affinity = np.empty(len(item))
-        for shown in np.unique(item):
-            rows = np.flatnonzero(item == shown)
-            name = f"{_AFFINITY}{shown}"
-            clicked = decimal(name, "a number", -np.inf, np.inf)
-            affinity[rows] = converted(columns[name].take(rows), clicked, origin, rows).to_numpy()
-        session = first + np.arange(len(item))
-        first += len(item)
-        moment = columns["timestamp"].to_numpy()
-        yield {
-            "session": session,
-            "start": moment,
-            "step": np.zeros(len(item), dtype=np.int64),
-            "user": session,
-            "item_index": item,
-            "moment": moment,
-            "response": columns["click"].to_numpy(),
-            "position": columns["position"].to_numpy() - 1,
-            "propensity": columns["propensity_score"].to_numpy(),
-            "context_affinity": affinity,
-        } | {f"context_{name}": _coded(columns[name], code) for name, code in zip(_USER_FEATURES, codes, strict=True)}
+def _sessions(places: list[Place], campaign: Campaign, codes: list[dict[str, int]]) -> Iterator[Block]:
+    """Rows as sessions of one impression, counted through all files; texts new to ``codes`` get their next number."""
+    first = 0
+    for part, place in enumerate(places):
+        for origin, columns in read_table(place, impressions_table(campaign)):
+            session = first + np.arange(len(columns["click"]))  # (n,)
+            first += len(session)
+            moment = columns["timestamp"].to_numpy()
+            yield {
+                "part": np.full(len(session), part),
+                "session": session,
+                "start": moment,
+                "step": np.zeros(len(session), dtype=np.int64),
+                "user": session,
+                "moment": moment,
+                "response": columns["click"].to_numpy(),
+                "position": columns["position"].to_numpy() - 1,
+                "propensity": columns["propensity_score"].to_numpy(),
+                **_shown(columns, campaign, origin),
+                **{
+                    f"context_{name}": _coded(columns[name], code)
+                    for name, code in zip(_USER_FEATURES, codes, strict=True)
+                },
+            }
+
+
+def _shown(columns: dict[str, pa.Array], campaign: Campaign, origin: Origin) -> Block:
+    """The items of rows (n,), and how often the user had clicked them."""
+    item = columns["item_id"].to_numpy()
+    if item.max() >= ITEMS[campaign]:
+        at = int((item >= ITEMS[campaign]).argmax())
+        raise origin.error(f"got {item[at]}, allowed 0 to {ITEMS[campaign] - 1}; correct the row", "item_id", at)
+    affinity = np.empty(len(item))
+    for shown in np.unique(item):
+        rows = np.flatnonzero(item == shown)
+        clicked = decimal(f"{_AFFINITY}{shown}", "a number", -np.inf, np.inf)
+        affinity[rows] = converted(columns[clicked.name].take(rows), clicked, origin, rows).to_numpy()
+    return {"item_index": item, "context_affinity": affinity}
 
 
 def _coded(texts: pa.Array, codes: dict[str, int]) -> np.ndarray:

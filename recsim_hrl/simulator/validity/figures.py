@@ -18,8 +18,8 @@ _REAL = {"color": INK, "marker": "o", "markersize": 4, "linewidth": 1.0}
 _SIMULATED = {"color": VERMILION, "marker": "x", "markersize": 6, "linewidth": 1.0, "linestyle": "--"}
 
 
-def draw_validity(validity: Validity, fidelity: Fidelity | None, path: str | Path) -> None:
-    """Draw the report: prediction in the upper row, sessions and policy values in the lower one."""
+def draw_validity(validity: Validity, fidelity: Fidelity | None, path: Path) -> None:
+    """Draw the report, as PNG: prediction in the upper row, sessions and policy values in the lower one."""
     lengths = sorted({value.length for value in fidelity.values}) if fidelity else []
     heights = [7.8, 4.4][: 1 + bool(lengths)]
     figure = Figure(figsize=(13.5, sum(heights)), layout="constrained")
@@ -34,7 +34,7 @@ def draw_validity(validity: Validity, fidelity: Fidelity | None, path: str | Pat
     for place, length in enumerate(lengths):
         policy_values(parts[1].add_subplot(1, len(lengths), place + 1), fidelity, length)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, format="png", dpi=110)
 
 
 def head(axes: Axes, text: str) -> None:

@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+from recsim_hrl.replaced import replaced_file
 from recsim_hrl.simulator.validity.evaluate import Evaluation
 from recsim_hrl.simulator.validity.figures import draw_validity
 from recsim_hrl.simulator.validity.html import html_page
@@ -14,18 +15,19 @@ VALIDITY_JSON = "validity.json"
 
 
 def write_validity(evaluation: Evaluation, folder: str | Path) -> Path:
-    """Write the four files to ``folder``, which may hold others."""
+    """Write the four files to ``folder``, which may hold others; each whole or not at all."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(evaluation.to_json(), indent=2, allow_nan=False) + "\n"
     pages = {
         VALIDITY_JSON: content,
         "validity.md": validity_page(evaluation),
         "validity.html": validity_html(evaluation),
     }
-    draw_validity(evaluation.validity, evaluation.fidelity, folder / "validity.png")
+    with replaced_file(folder / "validity.png") as beside:
+        draw_validity(evaluation.validity, evaluation.fidelity, beside)
     for name, page in pages.items():
-        (folder / name).write_text(page, encoding="utf-8")
+        with replaced_file(folder / name) as beside:
+            beside.write_text(page, encoding="utf-8")
     return folder
 
 

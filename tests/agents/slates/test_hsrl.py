@@ -17,6 +17,7 @@ from tests.agents.slates.conftest import ToySlateEnv
 
 SMALL = {"levels": 2, "codes": 4, "width": 16, "requests_per_update": 64, "batch_size": 64, "critic_updates": 2}
 FAST = SMALL | {"actor_learning_rate": 5e-3, "critic_learning_rate": 5e-3, "critic_updates": 4, "tau": 0.1}
+TINY = {"candidates": 40, "observation": "item_ids", "history": 4}
 NAMES = [name for name in slate_agent_names() if name.startswith("hsrl")]
 
 
@@ -106,18 +107,17 @@ def test_the_published_mistake_looks_beyond_the_end_alone(two_requests):
     assert of_slots[1].tolist() == pytest.approx([10.0, 11.0, 10.0], abs=0.01)
 
 
-def test_a_truncated_session_goes_on_and_one_that_was_left_does_not(all_clicked):
-    # Each request pays 2, and gamma is 0.5: if users only seem to leave, V = 2 / (1 - 0.5) = 4; if they leave after
-    # one request, V = 2.
-    for leaves, expected in ((False, 4.0), (True, 2.0)):
-        env = all_clicked(32, length=1, leaves=leaves)
-        agent = make_agent("hsrl", env, **FAST | {"gamma": 0.5})
-        train(agent, env, 6_000)
-        observations, _ = env.reset(seed=5)
-        with torch.no_grad():
-            values, slots = agent.critic(observations, agent.codes[torch.zeros(32, 2, dtype=torch.long)])
-        np.testing.assert_allclose(values, expected, atol=0.2)
-        np.testing.assert_allclose(slots, expected - 1.0, atol=0.3)  # its own click, and what follows: 1 + 2, 1 + 0
+@pytest.mark.parametrize(("leaves", "expected"), [(False, 2 / 0.3), (True, 2 + 1.4 + 0.98)])
+def test_a_truncated_session_goes_on_and_one_that_was_left_does_not(all_clicked, leaves, expected):
+    # Each of three requests pays 2, and gamma is 0.7.
+    env = all_clicked(64, length=3, leaves=leaves)
+    agent = make_agent("hsrl", env, **FAST | {"gamma": 0.7, "tau": 0.5, "epochs": 1})
+    train(agent, env, 6_000)
+    observations, _ = env.reset(seed=5)
+    with torch.no_grad():
+        value, slots = agent.critic(observations, agent.codes[torch.zeros(64, 2, dtype=torch.long)])
+    np.testing.assert_allclose(value, expected, atol=0.3)
+    np.testing.assert_allclose(slots, expected - 1.0, atol=0.3)  # its own click, and all that follows the request
 
 
 def test_advantages_of_tokens_sum_to_the_error():
@@ -155,7 +155,7 @@ def policy_gradient(agent, requests):
 
 
 def test_each_levels_choice_follows_its_own_advantage(two_requests):
-    agent, requests = two_requests(epochs=1, entropy=0.0, supervised=0.0, max_gradient_norm=1e9)
+    agent, requests = two_requests(trace=0.0, epochs=1, entropy=0.0, supervised=0.0, max_gradient_norm=1e9)
     known = torch.tensor([[[1.0, 1.0]] * 3] * 2)  # of no prefix more than of another
     agent.critic.forward = lambda *_: (None, known)
     agent._targets = lambda _: (None, torch.tensor([[3.0] * 3] * 2))
@@ -246,35 +246,33 @@ def test_requests_are_joined_in_order():
 
 @pytest.mark.parametrize("name", ["hsrl", "hsrl-single-critic", "hsrl-flat"])
 def test_finds_the_slate_for_each_context(circle, name):
-    env = circle(32, never=(0,))
+    env = circle(64, never=(0,))
     agent = make_agent(name, env, seed=1, **FAST)
-    train(agent, env, 15_000, seed=1)
+    train(agent, env, 6_000, seed=1)
     assert evaluate(agent, env, 256, seed=100).total_reward.mean() > 5  # of 6.4; random slates bring 1.75
 
 
-def test_waits_for_what_comes_later_unless_the_mask_is_inverted():
-    earned = {}
-    for inverted in (False, True):
-        env = Patience()
-        agent = make_agent("hsrl", env, seed=2, **FAST | {"inverted_mask": inverted})
-        train(agent, env, 12_000, seed=2)
-        earned[inverted] = evaluate(agent, env, 64, seed=100).total_reward.mean()
-    assert earned[False] == 5.0  # nothing now, and an order then
-    assert earned[True] == 1.0  # a click now
+@pytest.mark.parametrize(("inverted", "expected"), [(False, 5.0), (True, 1.0)])
+def test_waits_for_what_comes_later_unless_the_mask_is_inverted(inverted, expected):
+    env = Patience(64)
+    agent = make_agent("hsrl", env, seed=2, **FAST | {"entropy": 0.1, "inverted_mask": inverted})
+    train(agent, env, 6_000, seed=2)
+    assert evaluate(agent, env, 64, seed=100).total_reward.mean() == expected  # an order then, or a click now
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, name):
-    env = RecSlateVectorEnv(
-        8,
-        simulator=simulator,
-        slate_size=3,
-        max_requests=4,
-        candidates=40,
-        catalog_turnover=0.2,
-        observation="item_ids",
-        history=4,
-    )
+def test_an_unlikely_item_that_becomes_likely_at_once_leaves_numbers(two_requests):
+    agent, requests = two_requests(epochs=3)
+    with torch.no_grad():
+        for head in agent.actor.heads:
+            head.weight.mul_(1e3)
+    agent._actor_optimizer.param_groups[0]["lr"] = 1.0
+    agent._learn_policy(requests)
+    assert all(parameter.isfinite().all() for parameter in agent.actor.parameters())
+
+
+@pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in NAMES), ("hsrl", {"encoder": "attention"})])
+def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, name, settings):
+    env = RecSlateVectorEnv(8, simulator=simulator, slate_size=3, max_requests=4, catalog_turnover=0.2, **TINY)
     shown, step = [], env.step
 
     def stepping(actions):
@@ -285,7 +283,7 @@ def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, nam
 
     observations = [env.reset(seed=3)[0]["available"]]
     env.step = stepping
-    agent = make_agent(name, env, **SMALL | {"codes": 5, "levels": 3})
+    agent = make_agent(name, env, **SMALL | {"codes": 5, "levels": 3, "beam": 2} | settings)
     before = {key: tensor.clone() for key, tensor in agent.tensors().items()}
     curve = train(agent, env, 8 * 30, seed=3)
     assert all(shown) and len(shown) == 30
@@ -293,6 +291,7 @@ def test_every_form_trains_in_recslate_and_shows_what_is_on_offer(simulator, nam
     changed = {key.split(".")[0] for key, tensor in agent.tensors().items() if not torch.equal(tensor, before[key])}
     assert changed == parts
     assert ("advantage_2" in curve[-1]) == (name not in ("hsrl-flat", "hsrl-single-critic"))
+    assert agent.act(env.reset(seed=4)[0]).shape == (8, 3)  # from a beam narrower than the slate
     scores = agent.score(env.reset(seed=4)[0], np.tile([59, 0, 7], (8, 1)))
     assert scores.shape == (8, 3) and np.isfinite(scores).all()
 
@@ -311,6 +310,14 @@ def test_a_saved_agent_acts_as_the_one_it_was_saved_from(circle, tmp_path):
     np.testing.assert_array_equal(loaded.score(observations, items), agent.score(observations, items))
 
 
+def test_an_agent_of_another_catalogue_is_refused(circle, tmp_path):
+    make_agent("hsrl", circle(2), **SMALL).save(tmp_path / "agent")
+    smaller = circle(2)
+    smaller.item_embeddings, smaller.candidate_items = smaller.item_embeddings[:10], np.arange(10)
+    with pytest.raises(ValueError, match=r"codes of shape \(12, 2\), allowed \(10, 2\)"):
+        load_agent(tmp_path / "agent", smaller)
+
+
 def test_the_seed_alone_decides_what_is_learned(circle):
     learned = []
     for seed in (3, 3, 4):
@@ -322,6 +329,30 @@ def test_the_seed_alone_decides_what_is_learned(circle):
     assert all(same)
     assert not torch.equal(learned[0]["actor.heads.0.weight"], learned[2]["actor.heads.0.weight"])
     assert torch.equal(learned[0]["codes"], learned[2]["codes"])
+
+
+def test_a_training_that_was_killed_ends_like_one_that_was_not(simulator, tmp_path):
+    def trained(folder=None, killed_at=None):
+        env = RecSlateVectorEnv(8, simulator=simulator, slate_size=3, max_requests=4, **TINY)
+        agent = make_agent("hsrl", env, seed=1, **SMALL | {"codes": 8, "requests_per_update": 24})
+        step, left = env.step, [killed_at]
+
+        def stepping(actions):
+            left[0] = None if left[0] is None else left[0] - 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            return step(actions)
+
+        env.step = stepping
+        train(agent, env, 8 * 25, seed=4, checkpoint=folder, checkpoint_every=8 * 5)
+        return agent.tensors()
+
+    expected = trained()
+    for killed_at in (3, 8, 13):  # what was gathered is part of a checkpoint after 5, 10, ... steps
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "training", killed_at)
+    found = trained(tmp_path / "training")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 @pytest.mark.parametrize(

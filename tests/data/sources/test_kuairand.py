@@ -232,13 +232,15 @@ def test_embeddings_know_a_pair_of_a_visit_once_and_nothing_random(tmp_path):
 
 def test_the_boundary_is_that_of_the_split_by_time(tmp_path, capsys):
     log = market(tmp_path, "a")
-    train, test = split_by_time(log, tmp_path / "halves", boundary=log.metadata["boundary"])
+    train, test = split_by_time(log, tmp_path / "halves")
     assert (train.rows, test.rows) == (120, 80)
-    words = ["split", str(log.path), "--out", str(tmp_path / "by-command"), "--boundary", str(log.metadata["boundary"])]
+    by_time, _ = split_by_time(log, tmp_path / "by-time", boundary=log.metadata["boundary"])
+    assert (by_time.rows, by_time.metadata["split"]) == (train.rows, train.metadata["split"])
+    words = ["split", str(log.path), "--out", str(tmp_path / "by-command")]
     assert main(words) == 0
     assert "120 impressions" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main([*words, "--by", "session"])
+        main([*words, "--by", "session", "--boundary", "1650556800"])
     assert "boundary: got 1650556800.0 with --by session" in capsys.readouterr().err
 
 

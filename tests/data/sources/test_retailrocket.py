@@ -175,8 +175,8 @@ def test_boundary_is_that_of_the_split_by_time(tmp_path):
     log = market(tmp_path, "whole")
     assert log.metadata["boundary"] == (T + 86_400_000 + 5000) / 1000  # session 15 of 0 ... 29
     assert log.metadata["training_sessions"] == 15
-    by_fraction, _ = split_by_time(log, tmp_path / "fraction")
-    by_boundary, _ = split_by_time(log, tmp_path / "boundary", boundary=log.metadata["boundary"])
+    by_fraction, _ = split_by_time(log, tmp_path / "fraction", fraction=0.5)
+    by_boundary, _ = split_by_time(log, tmp_path / "boundary")
     assert by_fraction.rows == by_boundary.rows == 60
     assert by_fraction.metadata["split"]["boundary"] == log.metadata["boundary"]
 
