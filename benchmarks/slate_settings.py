@@ -15,7 +15,7 @@ _DQN = {"learning_rate": 1e-3, "gamma": 0.9, "epsilon": 0.1}
 _MAHRL = {"c": 4, "alpha": 0.1, "high_gamma": 0.7}
 _MAHRL_ITEMS = {"alpha": 0.5, "high_gamma": 0.7, "temperature": 0.3}
 _HSRL = {"actor_learning_rate": 1e-3, "gamma": 0.9, "entropy": 0.01}
-_GOAL_Q = {"c": 2, "gamma": 0.9, "temperature": 0.3}
+_GOAL_Q = {"c": 1, "gamma": 0.9, "temperature": 0.3}
 
 SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     "slate-supervised": (
@@ -50,7 +50,7 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
         _MAHRL_ITEMS | {"high_gamma": 0.9},
         _MAHRL_ITEMS | {"temperature": 0.1},
     ),
-    "slate-goal-q": (_GOAL_Q, _GOAL_Q | {"c": 4}, _GOAL_Q | {"gamma": 0.97}, _GOAL_Q | {"temperature": 0.1}),
+    "slate-goal-q": (_GOAL_Q, _GOAL_Q | {"c": 2}, _GOAL_Q | {"gamma": 0.97}, _GOAL_Q | {"temperature": 0.1}),
 }
 """Settings that are tried, as many for each agent, the defaults first."""
 

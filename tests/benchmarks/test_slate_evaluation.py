@@ -1,5 +1,7 @@
 """What evaluation tells of slates, held against numbers worked out by hand and against single environments."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -23,7 +25,9 @@ class FirstOpen:
 
 @pytest.fixture(scope="module")
 def simulator():
-    return random_simulator(items=30, users=16, seed=3)
+    simulator = random_simulator(items=30, users=16, seed=3)
+    hasty = dataclasses.replace(simulator.leaving, bias=np.array([-2.0]))  # one in eight leaves after an item
+    return dataclasses.replace(simulator, leaving=hasty)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,7 @@ def test_sessions_are_those_of_single_environments(simulator, parallel):
             over = terminated or truncated
         told = (found.total_reward[session], found.depth[session], found.length[session])
         assert told == (pytest.approx(rewards), requests, looked)
+    assert len(set(found.depth)) > 1, "some have left before others"
     counts = np.array([seen.count(item) for item in single.unwrapped.candidate_items])
     assert found.coverage == (counts > 0).sum() / 20
     assert found.gini == pytest.approx(gini(counts))
