@@ -14,7 +14,7 @@ _HAC = {"actor_learning_rate": 1e-3, "gamma": 0.9, "noise": 0.5}
 _DQN = {"learning_rate": 1e-3, "gamma": 0.9, "epsilon": 0.1}
 _MAHRL = {"c": 4, "alpha": 0.1, "high_gamma": 0.7}
 _MAHRL_ITEMS = {"alpha": 0.5, "high_gamma": 0.7, "temperature": 0.3}
-_HSRL = {"actor_learning_rate": 1e-3, "gamma": 0.9, "entropy": 0.01}
+_HSRL = {"actor_learning_rate": 1e-3, "later": 0.0, "entropy": 0.01}
 _GOAL_Q = {"c": 1, "gamma": 0.9, "temperature": 0.3}
 
 SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -26,7 +26,7 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "slate-supervised-online": (
         _ONLINE,
-        _ONLINE | {"learning_rate": 3e-3},
+        _ONLINE | {"learning_rate": 1e-2},
         _ONLINE | {"temperature": 0.2},
         _ONLINE | {"width": 64},
     ),
@@ -39,9 +39,9 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     "slateq": (_DQN, _DQN | {"learning_rate": 3e-4}, _DQN | {"gamma": 0.97}, _DQN | {"epsilon": 0.2}),
     "hsrl": (
         _HSRL,
-        _HSRL | {"actor_learning_rate": 3e-3},
-        _HSRL | {"gamma": 0.97},
-        _HSRL | {"entropy": 0.05},
+        _HSRL | {"actor_learning_rate": 3e-3, "later": 1.0},
+        _HSRL | {"later": 0.5, "entropy": 0.003},
+        _HSRL | {"actor_learning_rate": 3e-3, "later": 0.5, "entropy": 0.003},
     ),
     "slate-mahrl": (_MAHRL, _MAHRL | {"c": 2}, _MAHRL | {"alpha": 0.5}, _MAHRL | {"high_gamma": 0.9}),
     "slate-mahrl-items": (

@@ -37,6 +37,7 @@ class SlateRankingNetwork(FactorNetwork):
         self.rates = nn.Linear(width, R)
         self.queries = nn.Linear(width, R * market.embedding_dim)
         self.item_rates = nn.Linear(market.embedding_dim, R, bias=False)
+        nn.init.zeros_(self.queries.weight)  # users are alike until they are known to differ
 
     def read(self, items: ItemTable, windows: Observations) -> Tensor:
         """See :meth:`FactorNetwork`."""
