@@ -21,7 +21,7 @@ MAX_REQUESTS = 20
 """Of a session, in the published tasks and in ours."""
 QUICK_AGENTS = ("slate-supervised", "slate-ddpg", "slate-dqn", "hac", "hsrl")
 """Of the quick preset: one that ranks, one flat in actions, one in items, and two that act in a space of their own."""
-STEPS: dict[PresetName, int] = {"quick": 25_600, "full": 204_800, "movielens": 102_400}
+STEPS: dict[PresetName, int] = {"quick": 25_600, "full": 102_400, "movielens": 51_200}
 """Requests of a training, counted over all parallel users."""
 
 
