@@ -21,9 +21,14 @@ class HACConfig(HyperConfig):
     """Weight of the squared distance of a hyper-action and what is pooled of the slate that it selects."""
     supervision: float = 0.03
     """Weight of the log-loss of clicks on the items that users looked at, predicted by their scores."""
+    emitted: float = 0.5
+    """Share of the requests from which the critic learns the value of the hyper-action as it was emitted, in place of
+    what is pooled of its slate; 0 is the published code's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.emitted <= 1:
+            raise ValueError(f"HACConfig emitted: got {self.emitted}, allowed 0 to 1")
         for name in ("alignment", "supervision"):
             if getattr(self, name) < 0:
                 raise ValueError(f"HACConfig {name}: got {getattr(self, name)}, allowed 0 or more")
@@ -52,8 +57,11 @@ class HAC(HyperAgent):
         return nn.functional.normalize(self.actor.features(items).mean(1), dim=-1)
 
     def _valued(self, batch: Requests) -> Tensor:
-        """What is pooled of the slates that were shown: the critic learns from real slates alone."""
-        return self.pooled(batch.items).detach()
+        """What is pooled of the slates that were shown, or the hyper-actions that selected them."""
+        pooled = self.pooled(batch.items).detach()  # (S, E)
+        # The batch is in random order, so its first part is a random one.
+        is_emitted = torch.arange(len(pooled)) < self.config.emitted * len(pooled)  # (S,)
+        return torch.where(is_emitted.unsqueeze(1), batch.actions, pooled)
 
     def _also_learned(self, batch: Requests, hyper: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config

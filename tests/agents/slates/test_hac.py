@@ -42,6 +42,13 @@ def test_a_slate_is_pooled_to_the_mean_direction_of_its_items(circle):
     np.testing.assert_allclose(pooled.detach().numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("emitted", "expected"), [(0.0, [1, 1]), (0.5, [0, 1]), (1.0, [0, 0])])
+def test_the_critic_learns_from_pooled_slates_and_from_emitted_hyper_actions(circle, emitted, expected):
+    agent = plain(circle(2), emitted=emitted)
+    batch = requests([[0, 0, 0]] * 2, [[CLICK] * 3] * 2, [[True] * 3] * 2)  # pooled (1, 0), emitted (0, 0)
+    np.testing.assert_allclose(agent._valued(batch)[:, 0].numpy(), expected, atol=1e-6)
+
+
 def test_the_slate_is_what_is_nearest_and_can_be_shown(circle):
     env = circle(2, never=(4,))
     agent = plain(env)
