@@ -57,7 +57,7 @@ def test_the_loss_is_that_of_the_slots_that_were_seen_one_by_one(circle):
             errors.append(float(q[row, batch.items[row, slot]] - target) ** 2)
     loss, _ = agent._loss(batch)
     assert batch.terminated.any() and not batch.terminated.all()
-    assert float(loss) == pytest.approx(sum(errors) / len(errors), rel=1e-4)
+    assert loss.item() == pytest.approx(sum(errors) / len(errors), rel=1e-4)
 
 
 def test_bad_settings(circle):

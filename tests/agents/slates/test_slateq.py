@@ -85,7 +85,7 @@ def test_the_loss_one_request_after_the_other(circle, rounds):
         expected.append(sum(terms) / len(terms))
     loss, metrics = agent._loss(batch)
     assert batch.terminated.any() and not batch.terminated.all() and 0 < metrics["none"] < 1
-    assert float(loss) == pytest.approx(np.mean(expected), rel=1e-4)
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_learns_which_item_is_chosen(circle):
