@@ -1,9 +1,9 @@
 """Does a fit hold on the log of another world? Worlds unlike the default one, each fitted and judged alike.
 
-For every world, and for logs of several sizes, ``python -m benchmarks.other_worlds`` does what a user does with a log
-and nothing else: it fits a simulator with the default settings and evaluates it on other visits. The settings were
-worked out on the default world, so these worlds say more about a log of one's own than that one does. Each of them is
-a job whose result is kept: stop it whenever you like, the same command goes on.
+For every world ``python -m benchmarks.other_worlds`` does what a user does with a log and nothing else: it fits a
+simulator with the default settings and evaluates it on other visits. The settings were worked out on the default world,
+so these worlds say more about a log of one's own than that one does. Each of them is a job whose result is kept: stop
+it whenever you like, the same command goes on.
 """
 
 import json
@@ -75,7 +75,7 @@ WORLDS: dict[str, Setting] = {
 class Scale:
     """How large a preset is."""
 
-    impressions: tuple[int, ...]
+    impressions: int
     """Of the logs that are fitted."""
     held_out: int
     """Impressions of the log that is judged on."""
@@ -84,10 +84,8 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale((2000,), 500, FidelityConfig(lengths=(4,), impressions=80, candidates=20, workers=1)),
-    "full": Scale(
-        (100_000, 400_000), 60_000, FidelityConfig(lengths=(50,), impressions=20_000, candidates=400, workers=1)
-    ),
+    "quick": Scale(2000, 500, FidelityConfig(lengths=(4,), impressions=80, candidates=20, workers=1)),
+    "full": Scale(400_000, 60_000, FidelityConfig(lengths=(50,), impressions=20_000, candidates=400, workers=1)),
 }
 
 
@@ -96,9 +94,11 @@ class OtherWorldsConfig:
     """Fit and judge simulators of other worlds; leaves other_worlds.csv, values.csv and other_worlds.md in OUT."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: seconds, tells nothing. full: logs of 100,000 and of 400,000 impressions, 25 minutes of one core."""
+    """quick: seconds, tells nothing. full: logs of 400,000 impressions, about 12 minutes of one core."""
     worlds: tuple[str, ...] = tuple(WORLDS)
     """Which of them."""
+    impressions: tuple[int, ...] = ()
+    """Of the logs that are fitted, one after the other; none for what the preset has."""
     out: Path = Path("runs/other_worlds")
     """Folder of the results."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -123,7 +123,7 @@ def other_worlds(config: OtherWorldsConfig) -> str:
     scale = SCALES[config.preset]
     settings = {name: asdict(WORLDS[name]) for name in config.worlds}
     about = {"worlds": settings, "scale": asdict(scale), "fit": asdict(config.fit), "versions": package_versions()}
-    pairs = [(name, size) for name in config.worlds for size in scale.impressions]
+    pairs = [(name, size) for name in config.worlds for size in config.impressions or (scale.impressions,)]
     jobs = [
         Job(f"{name}, {size:,} impressions", f"{name.replace(' ', '_')}-{size}.json", (WORLDS[name], size), size)
         for name, size in pairs
@@ -257,7 +257,8 @@ def _page(table: Table, config: OtherWorldsConfig) -> str:
     users = scale.policies.impressions // scale.policies.lengths[0]
     worlds: Table = [("world", "what is not as in the default world"), *((n, str(WORLDS[n])) for n in config.worlds)]
     note = (
-        f"Simulators are fitted with default settings and judged on {scale.held_out:,} impressions of other visits. "
+        f"Fitted with {'default settings' if config.fit == FitConfig() else 'the settings of the command'}, judged on "
+        f"{scale.held_out:,} impressions of other visits. "
         f"Gap closed is from the per-item rate to exact Bayes. Value errors are of {len(POLICIES)} policies, in "
         f"sessions of {scale.policies.lengths[0]} items with {scale.policies.candidates} candidates, {users} users "
         "each, against the true world. Noise is the mean standard error of a value error; users have the same luck in "
@@ -266,6 +267,8 @@ def _page(table: Table, config: OtherWorldsConfig) -> str:
     command = f"python -m benchmarks.other_worlds --preset {config.preset}"
     if config.worlds != tuple(WORLDS):
         command += " --worlds " + " ".join(f'"{name}"' for name in config.worlds)
+    if config.impressions:
+        command += " --impressions " + " ".join(map(str, config.impressions))
     changed = [f"--fit.{k.replace('_', '-')} {v}" for k, v in asdict(config.fit).items() if v != asdict(FitConfig())[k]]
     command = " ".join([command, *changed])
     return f"{grid(table)}\n\n{note}\n\n{grid(worlds)}\n\nMade by `{command}`.\n"

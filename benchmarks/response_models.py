@@ -85,7 +85,7 @@ class ResponseModelsConfig:
     """Size of the log that they are judged on."""
     tuning: int = 100_000
     """Impressions, of the first, that learning rates are tried on."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(passes=4, patience=2, batch=5000))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(passes=4, patience=2, batch=5000, kinds=24))
     """Of all models, for the short log of the trials too; the learning rate is the one that each did best with."""
     policies: FidelityConfig = FIDELITY
     """Size of the comparison of policy values."""

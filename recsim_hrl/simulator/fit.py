@@ -37,6 +37,8 @@ STEPS = 1700
 in large batches has not yet learned it (docs/simulator.md)."""
 PASSES, BATCH = (4, 40), (1250, 5000)
 """The fewest and the most passes, and places in a batch, that are taken for that."""
+KINDS = (24, 128)
+"""A model with fewer kinds than a catalogue has categories begins without them, and overpays who exploits it."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class FitConfig:
     """Share of sessions held out for early stopping and calibration."""
     pool: int = 4000
     """Initial users kept with the simulator."""
-    kinds: int = 24
-    """Item kinds of the response model."""
+    kinds: int | None = None
+    """Item kinds of the response model; without, one for each category of the catalogue, if there are 24 to 128 of
+    them, and otherwise 24."""
     hidden: int = 64
     """Width of the response model."""
     seed: int = 0
@@ -80,13 +83,16 @@ class FitConfig:
             )
 
 
-def settled(config: FitConfig, sequences: Sequences) -> FitConfig:
-    """``config`` with numbers for what it leaves open, by the length of the log."""
+def settled(config: FitConfig, sequences: Sequences, catalogue: Catalogue) -> FitConfig:
+    """``config`` with numbers for what it leaves open, by the length of the log and the categories of the catalogue."""
     training, _ = split_sessions(len(sequences), config)
     places = int((sequences.lengths[training] + VISIT_WIDTH).sum())  # and some padding
     batch = config.batch or int(np.clip(places * PASSES[0] // STEPS, *BATCH))
     passes = config.passes or int(np.clip(math.ceil(STEPS * batch / places), *PASSES))
-    return dataclasses.replace(config, passes=passes, batch=batch, patience=config.patience or max(1, passes // 2))
+    categories = len(catalogue.categories.unique())
+    kinds = config.kinds or (categories if KINDS[0] <= categories <= KINDS[1] else KINDS[0])
+    patience = config.patience or max(1, passes // 2)
+    return dataclasses.replace(config, passes=passes, patience=patience, batch=batch, kinds=kinds)
 
 
 def load_sequences(log: InteractionLog) -> Sequences:
@@ -151,7 +157,7 @@ def fit_response_model(
         make: Makes the model that begins, from the width of an item embedding and ``config``; one of another form than
             the default can be judged, and drives no environment.
     """
-    embeddings, config = catalogue.embeddings, settled(config, sequences)
+    embeddings, config = catalogue.embeddings, settled(config, sequences, catalogue)
     training, held = split_sessions(len(sequences), config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -264,7 +270,8 @@ def fit_simulator(
     path, leaving = Path(path), leaving or LeaveConfig()
     check_place(path)  # now, and not after the work
     sequences = load_sequences(log)
-    config, catalogue = settled(config or FitConfig(), sequences), log.items
+    catalogue = log.items
+    config = settled(config or FitConfig(), sequences, catalogue)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_name(f".{path.name}.fit")
     model, history = fit_response_model(sequences, catalogue, config, checkpoint, report, processes)

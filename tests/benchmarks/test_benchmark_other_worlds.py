@@ -39,15 +39,16 @@ FOUND = {
 
 
 def test_the_table_by_hand(tmp_path):
-    config = OtherWorldsConfig("full", ("small shop", "no trust"), tmp_path, FitConfig(kinds=9))
+    worlds = ("small shop", "no trust")
+    config = OtherWorldsConfig("full", worlds, (100_000, 400_000), tmp_path, FitConfig(kinds=9))
     text = write_tables([Row("small shop", 100_000, FOUND), Row("no trust", 400_000, FOUND)], config)
     lines = [" ".join(line.split()) for line in text.splitlines()[4:]]
     # Noise: the errors of 1.2 and 1.6 are 2.0 together, a fifth of 10 and a tenth of 20.
     numbers = "22.5 10.0% 0.50% 0.3600 0.3100 0.3000 80.0% 0.0020 0.0004 10.0% 15.0% 15.0% 1.00"
     assert lines == [f"small shop 100,000 {numbers}", f"no trust 400,000 {numbers}"]
     page = (tmp_path / "other_worlds.md").read_text()
-    command = 'python -m benchmarks.other_worlds --preset full --worlds "small shop" "no trust" --fit.kinds 9'
-    assert page.endswith(f"Made by `{command}`.\n")
+    command = 'python -m benchmarks.other_worlds --preset full --worlds "small shop" "no trust"'
+    assert page.endswith(f"Made by `{command} --impressions 100000 400000 --fit.kinds 9`.\n")
     assert "10 policies, in sessions of 50 items with 400 candidates, 400 users each" in page
     assert "| no trust | `seed=15`, `click_trust=0.0`, `order_trust=0.0`, `trust_leaving=0.0` |" in page
     with (tmp_path / "values.csv").open(newline="") as file:

@@ -17,7 +17,7 @@ def value(policy: str, world: float, simulator: float) -> PolicyValue:
 
 
 def test_the_table_by_hand(tmp_path):
-    config = ResponseModelsConfig(out=tmp_path, tuning=10, fit=FitConfig(passes=2, patience=2, batch=5000))
+    config = ResponseModelsConfig(out=tmp_path, tuning=10, fit=FitConfig(passes=2, patience=2, batch=5000, kinds=24))
     near = Fidelity((value("b", 20.0, 19.0), value("a", 10.0, 11.0)))
     far = Fidelity((value("b", 20.0, 10.0), value("a", 10.0, 15.0)))
     rows = [
@@ -52,7 +52,7 @@ def test_the_whole_comparison_in_small(tmp_path, monkeypatch, capsys):
         impressions=6000,
         held_out=1500,
         tuning=2000,
-        fit=FitConfig(passes=1, pool=30),
+        fit=FitConfig(passes=1, pool=30, kinds=24),
         policies=dataclasses.replace(FIDELITY, lengths=(4,), impressions=120, candidates=20),
         workers=1,
     )

@@ -32,7 +32,7 @@ def simulator():
 def model(request, simulator):
     """With random weights everywhere, also where a fit would begin with zeros, and a calibration of its own."""
     torch.manual_seed(0)
-    made = MODELS[request.param](8, FitConfig(hidden=5))
+    made = MODELS[request.param](8, FitConfig(hidden=5, kinds=24))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     made.begin_with_categories(simulator.catalogue.embeddings, simulator.catalogue.categories)

@@ -1,5 +1,6 @@
 """Fitting: it learns what can be learned, resumes to the same weights, calibrates, and writes a simulator."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -211,10 +212,19 @@ def visits_of(count: int, length: int = 46) -> Sequences:
 )
 def test_what_is_left_open_goes_by_the_length_of_the_log(count, passes, batch):
     sequences = visits_of(count)
-    assert settled(FitConfig(), sequences) == FitConfig(passes=passes, patience=passes // 2, batch=batch)
-    given = FitConfig(passes=1, batch=400)
-    assert settled(given, sequences) == FitConfig(passes=1, patience=1, batch=400)
-    assert settled(FitConfig(patience=3), sequences).patience == 3
+    catalogue = catalogue_of(torch.ones(ITEMS, 2))
+    expected = FitConfig(passes=passes, patience=passes // 2, batch=batch, kinds=24)
+    assert settled(FitConfig(), sequences, catalogue) == expected
+    given = FitConfig(passes=1, batch=400, kinds=3)
+    assert settled(given, sequences, catalogue) == dataclasses.replace(given, patience=1)
+    assert settled(FitConfig(patience=3), sequences, catalogue).patience == 3
+
+
+@pytest.mark.parametrize("categories, kinds", [(1, 24), (24, 24), (25, 25), (128, 128), (129, 24)])
+def test_as_many_kinds_as_categories(categories, kinds):
+    ids = torch.arange(200)
+    catalogue = Catalogue(ids, torch.ones(200, 2), 3 * (ids % categories), torch.ones(200))
+    assert settled(FitConfig(), visits_of(50), catalogue).kinds == kinds
 
 
 def test_a_simulator_tells_the_settings_that_it_was_fitted_with(tmp_path):

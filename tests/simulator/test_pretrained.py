@@ -21,7 +21,7 @@ REPORTS = {split: ROOT / "benchmarks" / "results" / f"validity_{split}" / "valid
 def test_the_default_simulators_come_from_the_default_world_and_fit(split):
     provenance = load_simulator("default", split).provenance
     assert provenance["log"]["metadata"]["world"] == dataclasses.asdict(WorldConfig())
-    assert provenance["fit"] == dataclasses.asdict(FitConfig(passes=4, patience=2, batch=5000))
+    assert provenance["fit"] == dataclasses.asdict(FitConfig(passes=4, patience=2, batch=5000, kinds=24))
     assert provenance["log"]["impressions"] > 7_900_000
 
 
