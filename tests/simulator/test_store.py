@@ -55,7 +55,8 @@ def test_round_trip(simulator, folder):
 
 
 def test_the_folder_holds_json_and_safetensors_and_can_be_read_by_others(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["simulator.json", "tensors.safetensors"]
+    names = ["leaving.safetensors", "simulator.json", "tensors.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
