@@ -1,7 +1,12 @@
 """Ali-CCP from small files in the publisher's format, good and damaged."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
 from recsim_hrl.data.schema import LogError
@@ -95,6 +100,34 @@ def test_rows_by_hand(tmp_path):
         "impressions_dropped": 0,
     }
     assert train.metadata["warnings"] == test.metadata["warnings"] and "has no time" in train.metadata["warnings"][0]
+
+
+KINDS = st.sampled_from([(0, 0), (1, 0), (1, 1), (0, 1)])
+HALF = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), KINDS), max_size=12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(HALF, HALF)
+def test_against_a_slow_reading(first, second):
+    """Pages in order of their first rows that count, each in the order of the file; who converts has clicked."""
+    known = [(page, item, (0, 0)) for page in range(4) for item in (1, 2, 3, 4)]  # so that items can be embedded
+    halves = [known + first, known + second]
+    skeletons = [
+        [row(at, *answer, f"{page:016x}", item, 7) for at, (page, item, answer) in enumerate(half)] for half in halves
+    ]
+    pages = [[common(f"{page:016x}", 10 * half + page + 1) for page in range(4)] for half in range(2)]
+    expected, visits = [[], []], 0
+    for half, rows in enumerate(halves):
+        counted = [(page, item, click + bought) for page, item, (click, bought) in rows if click >= bought]
+        for page in dict.fromkeys(page for page, _, _ in counted):
+            shown = [(item, response) for of, item, response in counted if of == page]
+            user = 10 * half + page + 1
+            expected[half] += [(visits, step, user, item, response) for step, (item, response) in enumerate(shown)]
+            visits += 1
+    with tempfile.TemporaryDirectory() as place:
+        source = folder(Path(place) / "data", publisher_files(*skeletons, pages))
+        logs = read_aliccp(source, Path(place) / "logs", ALL)
+        assert [rows_of(log) for log in logs] == expected
 
 
 def test_of_two_categories_that_are_told_as_often_the_smaller_stays(tmp_path):

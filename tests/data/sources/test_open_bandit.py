@@ -1,7 +1,12 @@
 """The Open Bandit Dataset from small files in the publisher's format, good and damaged."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsim_hrl.cli import main
 from recsim_hrl.data.schema import LogError
@@ -82,6 +87,41 @@ def test_rows_by_hand(tmp_path):
     assert random.metadata["user_features"] == [[A, B, C], [A, B], [A], [B]]
     assert random.metadata["reading"] == {"rows": 4, "published_rows": 4_530_676, "rows_at_random": 3}
     assert (random.name, bts.name) == ("open-bandit-men-random", "open-bandit-men-bts")
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 30),
+        st.integers(0, 33),
+        st.integers(1, 3),
+        st.integers(0, 1),
+        st.floats(1e-5, 1.0),
+        st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=15,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(ROWS, ROWS)
+def test_against_a_slow_reading(random, bts):
+    """Each row a session of a user of its own; sessions of both logs are numbered in order of time, then of rows."""
+    users = [(second, user, *rest) for user, (second, *rest) in enumerate(random + bts)]
+    expected = [[], []]
+    for session, (second, user, item, position, click, share, before) in enumerate(sorted(users)):
+        of_row = (session, 0, user, item, click, position - 1, share, 0, 0, 0, 0, before, second)
+        expected[user >= len(random)].append(of_row)
+    written = [
+        [
+            (f"2019-11-24 00:00:{second:02}+00:00", item, position, click, share, A, A, A, A, {item: before})
+            for second, item, position, click, share, before in rows
+        ]
+        for rows in (random, bts)
+    ]
+    with tempfile.TemporaryDirectory() as place:
+        logs = read_open_bandit(unpacked(Path(place) / "obd", publisher_files(*written)), Path(place) / "logs", MEN)
+        assert [rows_of(log) for log in logs] == expected
 
 
 def test_item_vectors_are_the_features(tmp_path):
