@@ -184,3 +184,15 @@ def test_the_critics_prefixes_by_hand(market, observations):
                 context = (left - left.mean(-1, keepdim=True)) / (
                     left.var(-1, unbiased=False, keepdim=True) + 1e-5
                 ).sqrt()
+
+
+def test_entropies_teach_where_tokens_are_forbidden_as_well(market, observations):
+    network, tree = policy(market, "autoregressive"), TokenTree(CODES, 4)
+    shown = torch.ones(5, 12, dtype=torch.bool)
+    shown[:, [9, 10]] = False  # nothing is left that begins with 3
+    _, entropies = network.token_log_probs(observations, tree, shown, torch.zeros(5, 1, dtype=torch.long))
+    found = torch.autograd.grad(entropies[..., 0].sum(), network.heads[0].weight)[0]
+    chances = network.heads[0](network.state(observations))[:, :3].softmax(-1)
+    expected = torch.autograd.grad(-(chances * chances.log()).sum(), network.heads[0].weight)[0]
+    torch.testing.assert_close(found, expected)
+    assert found[:3].any() and not found[3].any()
