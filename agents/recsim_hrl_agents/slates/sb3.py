@@ -11,7 +11,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from recsim_hrl_agents.base import Observations
-from recsim_hrl_agents.baselines.sb3_agents import SB3Agent, TD3Agent, TD3Config
+from recsim_hrl_agents.baselines.sb3_agents import TD3Agent, TD3Config
+from recsim_hrl_agents.baselines.sb3_base import SB3Agent
 from recsim_hrl_agents.market import HISTORIES, Market
 from recsim_hrl_agents.slates.state import Encoder, SlateState
 
