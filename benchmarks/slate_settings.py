@@ -54,7 +54,13 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """Settings that are tried, as many for each agent, the defaults first."""
 
-SLATE_WINNERS: dict[str, int] = {}
+SLATE_WINNERS: dict[str, int] = {
+    "slate-a2c": 3,
+    "slate-ddpg": 3,
+    "slate-supervised": 1,
+    "slate-supervised-online": 0,
+    "slate-td3": 1,
+}
 """Which trial of each agent won; one that is not here has its defaults."""
 
 SLATE_ABLATED: dict[str, tuple[str, tuple[str, ...]]] = {
