@@ -109,18 +109,11 @@ class SessionBatch(UserBatch):
 
     def _read(self, actions: Any) -> np.ndarray:
         """The actions as an array of the core's, if they have the kind and shape of the action space."""
-        array = np.asarray(actions)
-        if self.core.config.action == "item":
-            kinds, name, shape, dtype = "iu", "whole numbers", (self.size,), np.int64
-        else:
-            width = self.core.catalogue.embeddings.shape[1]
-            kinds, name, shape, dtype = "fiu", "numbers", (self.size, width), np.float32
-        if array.dtype.kind not in kinds or array.shape != shape:
-            raise ValueError(
-                f"{self.core.config.action} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape "
-                f"{shape} (the first {self.size} is the number of users); pass an element of the action space"
-            )
-        return array.astype(dtype)
+        kind = self.core.config.action
+        if kind == "item":
+            return self._as_form(actions, kind, (self.size,), is_whole=True).astype(np.int64)
+        width = self.core.catalogue.embeddings.shape[1]
+        return self._as_form(actions, kind, (self.size, width), is_whole=False).astype(np.float32)
 
     def _info(self, outcome: Outcome) -> Arrays:
         catalogue = self.core.catalogue

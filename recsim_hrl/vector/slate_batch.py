@@ -79,10 +79,9 @@ class SlateBatch(UserBatch):
         space = slate_action_space(core)
         self._shape = (size, *space.shape)
         if core.config.action == "items":
-            self._kinds, self._low, self._high, self._slack = "iu", 0.0, float(space.nvec[0] - 1), 0.0
+            self._low, self._high, self._slack = 0.0, float(space.nvec[0] - 1), 0.0
         else:
-            self._kinds, self._low, self._high = "fiu", float(space.low.min()), float(space.high.max())
-            self._slack = ROUNDING
+            self._low, self._high, self._slack = float(space.low.min()), float(space.high.max()), ROUNDING
 
     def advance(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, Arrays]:
         """Play one request: rewards (B,) float64, terminated and truncated (B,) bool, and the step's info as arrays."""
@@ -94,19 +93,15 @@ class SlateBatch(UserBatch):
 
     def _read(self, actions: Any) -> np.ndarray:
         """The actions as an array of the core's, if they are elements of the action space."""
-        array, kind = np.asarray(actions), self.core.config.action
-        name = "whole numbers" if kind == "items" else "numbers"
-        if array.dtype.kind not in self._kinds or array.shape != self._shape:
-            raise ValueError(
-                f"{kind} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape "
-                f"{self._shape} (the first {self.size} is the number of users); pass an element of the action space"
-            )
+        kind = self.core.config.action
+        is_whole = kind == "items"
+        array = self._as_form(actions, kind, self._shape, is_whole)
         low, high = self._low, self._high
         wrong = ~((array >= low - self._slack) & (array <= high + self._slack))
         if wrong.any():
             fix = "check the policy for NaN" if np.isnan(array[wrong]).any() else "clip it to the action space"
             raise ValueError(f"{kind} action: got an entry {array[wrong][0]:.7g}, allowed {low:g} to {high:g}; {fix}")
-        return np.ascontiguousarray(array, np.int64 if kind == "items" else np.float32)
+        return np.ascontiguousarray(array, np.int64 if is_whole else np.float32)
 
     def _info(self, outcome: SlateOutcome) -> Arrays:
         catalogue, response, seen = self.core.catalogue, outcome.response, outcome.is_seen

@@ -96,6 +96,21 @@ class UserBatch:
             raise ResetNeeded("a session has ended; call reset() before the next step()")
         return state
 
+    def _as_form(self, actions: Any, kind: str, shape: tuple[int, ...], is_whole: bool) -> np.ndarray:
+        """The ``actions`` as an array, if they are numbers, or whole numbers, of the ``shape`` of all users'.
+
+        Raises:
+            ValueError: If they are of another sort or shape; ``kind`` names the form of action.
+        """
+        array = np.asarray(actions)
+        kinds, name = ("iu", "whole numbers") if is_whole else ("fiu", "numbers")
+        if array.dtype.kind not in kinds or array.shape != shape:
+            raise ValueError(
+                f"{kind} action: got {array.dtype} of shape {array.shape}, allowed {name} of shape {shape} (the first "
+                f"{self.size} is the number of users); pass an element of the action space"
+            )
+        return array
+
     def whose(self) -> Arrays:
         """Whose sessions these are, as arrays (B,); see :meth:`recsim_hrl.simulator.core.SessionCore.whose`."""
         return self.core.whose(self._running())

@@ -37,9 +37,6 @@ class SlateAgent(Paced, Agent):
         self._draws = torch.Generator().manual_seed(seed)
         self.chance = SessionDraws(seed)
         self._steps = self._steps_without_update = 0
-        place = np.full(len(market.item_embeddings), -1)  # (I,)
-        place[market.candidates] = np.arange(len(market.candidates))
-        self._places = torch.from_numpy(place)
 
     def begin(self, starting: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """See :meth:`Agent.begin`; what is drawn to act (``chance``) is a session's own in evaluation."""
@@ -47,7 +44,7 @@ class SlateAgent(Paced, Agent):
 
     def places(self, items: Tensor) -> Tensor:
         """Places in the stock of catalogue indices, of any shape."""
-        return self._places[items]
+        return torch.from_numpy(self.market.places(items.numpy()))
 
     def best_slate(self, scores: Tensor, observations: Observations) -> np.ndarray:
         """(B, K) places of the items of the highest ``scores`` (B, P) that can be shown, the best first."""
