@@ -14,7 +14,7 @@ _HAC = {"actor_learning_rate": 1e-3, "gamma": 0.9, "noise": 0.5}
 _DQN = {"learning_rate": 1e-3, "gamma": 0.9, "epsilon": 0.1}
 _MAHRL = {"c": 4, "alpha": 0.1, "high_gamma": 0.7}
 _MAHRL_ITEMS = {"alpha": 0.5, "high_gamma": 0.7, "temperature": 0.3}
-_HSRL = {"actor_learning_rate": 1e-3, "later": 0.0, "entropy": 0.01}
+_HSRL = {"actor_learning_rate": 1e-3, "gamma": 0.9, "entropy": 0.01}
 _GOAL_Q = {"c": 1, "gamma": 0.9, "temperature": 0.3}
 
 SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -37,12 +37,7 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
     "pg-ra": (_HAC, _HAC | {"actor_learning_rate": 3e-4}, _HAC | {"gamma": 0.97}, _HAC | {"noise": 0.2}),
     "slate-dqn": (_DQN, _DQN | {"learning_rate": 3e-4}, _DQN | {"gamma": 0.97}, _DQN | {"epsilon": 0.2}),
     "slateq": (_DQN, _DQN | {"learning_rate": 3e-4}, _DQN | {"gamma": 0.97}, _DQN | {"epsilon": 0.2}),
-    "hsrl": (
-        _HSRL,
-        _HSRL | {"actor_learning_rate": 3e-3, "later": 1.0},
-        _HSRL | {"later": 0.5, "entropy": 0.003},
-        _HSRL | {"actor_learning_rate": 3e-3, "later": 0.5, "entropy": 0.003},
-    ),
+    "hsrl": (_HSRL, _HSRL | {"actor_learning_rate": 3e-3}, _HSRL | {"gamma": 0.97}, _HSRL | {"entropy": 0.003}),
     "slate-mahrl": (_MAHRL, _MAHRL | {"c": 2}, _MAHRL | {"alpha": 0.5}, _MAHRL | {"high_gamma": 0.9}),
     "slate-mahrl-items": (
         _MAHRL_ITEMS,
@@ -55,16 +50,24 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
 """Settings that are tried, as many for each agent, the defaults first."""
 
 SLATE_WINNERS: dict[str, int] = {
+    "hac": 0,
+    "pg-ra": 0,
     "slate-a2c": 3,
     "slate-ddpg": 3,
+    "slate-dqn": 3,
+    "slate-goal-q": 2,
+    "slate-mahrl": 3,
+    "slate-mahrl-items": 0,
     "slate-supervised": 1,
     "slate-supervised-online": 0,
     "slate-td3": 1,
+    "slateq": 0,
 }
 """Which trial of each agent won; one that is not here has its defaults."""
 
 SLATE_ABLATED: dict[str, tuple[str, tuple[str, ...]]] = {
     "hsrl-independent": ("hsrl", ("autoregressive",)),
+    "hsrl-item-by-item": ("hsrl", ("together",)),
     "hsrl-no-residual": ("hsrl", ("residual",)),
     "hsrl-single-critic": ("hsrl", ("multi_level",)),
     "hsrl-no-entropy": ("hsrl", ("entropy",)),

@@ -62,6 +62,7 @@ _SLATE_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "slate-mahrl-items": ("mahrl", _ANCHORED | {"search": 100, "temperature": 0.3} | _SHORT),
     "slate-goal-q": ("goal-q", {"c": 1, "gamma": 0.9, "warmup_steps": 2_000, "steps_per_update": 64}),
     "hsrl-independent": ("hsrl", {"autoregressive": False}),
+    "hsrl-item-by-item": ("hsrl", {"together": False}),
     "hsrl-no-residual": ("hsrl", {"residual": False}),
     "hsrl-single-critic": ("hsrl", {"multi_level": False}),
     "hsrl-no-entropy": ("hsrl", {"entropy": 0.0}),

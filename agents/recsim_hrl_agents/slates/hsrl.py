@@ -48,6 +48,9 @@ class HSRLConfig:
     autoregressive: bool = True
     """Whether contexts follow the tokens that were chosen, or, as in the public code, the expected ones: then no level
     knows what the others choose."""
+    together: bool = True
+    """Whether a slate stays with a token for as long as items under it can be shown, so that one choice of the first
+    level decides what kind of things the slate is of; or else the tokens of each item are chosen anew."""
     multi_level: bool = True
     """Whether each token has an advantage of its own, or all tokens of an item that of the item."""
     flat: bool = False
@@ -55,8 +58,8 @@ class HSRLConfig:
     trace: float = 1.0
     """How far a token's advantage looks past what the next level's value says of it: 0 trusts that value, 1 waits for
     the reward (generalised advantage estimation, with levels in place of steps)."""
-    later: float = 0.0
-    """Share of the rewards of later slots that an item is credited with; all of what follows the request always is."""
+    later: float = 1.0
+    """Share of the rewards of later slots that a choice is credited with; all of what follows the request always is."""
     entropy: float = 0.01
     """Weight of the entropy of each level's choice."""
     supervised: float = 0.1
@@ -135,7 +138,8 @@ class HSRL(SlowCopies, SlateAgent):
         form = (self.market, config.encoder, config.width)
         if config.flat:
             return ItemPolicy(*form)
-        return TokenPolicy(*form, config.codes, config.levels, config.residual, config.autoregressive)
+        how = (config.residual, config.autoregressive, config.together)
+        return TokenPolicy(*form, config.codes, config.levels, *how)
 
     def _take_codes(self, codes: Tensor) -> None:
         self.codes = codes.long()  # (I, L)
@@ -204,12 +208,15 @@ class HSRL(SlowCopies, SlateAgent):
         advantages = token_advantages(values, self._targets(requests)[1], config.trace)  # (S, K, depths)
         gains = self._slot_rewards.gains(requests.responses, requests.is_seen)  # (S, K)
         asked = requests.observations, self.tree, requests.observations[AVAILABLE], self.places(requests.items)
+        is_choice = torch.ones(())
+        if config.together and not config.flat:
+            is_choice = chosen_anew(self.codes[requests.items])  # (S, K, L)
         before = None
         for _ in range(config.epochs):
             log_probs, entropies = self.actor.token_log_probs(*asked)  # (S, K, L) each
             before = log_probs.detach() if before is None else before  # nothing was learned since they acted
             ratios = (log_probs - before).clamp_max(MOST_LOG_RATIO).exp()  # (S, K, L)
-            earned = clipped_gains(ratios, advantages, config.clip)  # (S, K, L)
+            earned = clipped_gains(ratios, advantages, config.clip) * is_choice  # (S, K, L)
             liked = gains * log_probs.sum(-1)  # (S, K)
             each = (earned + config.entropy * entropies).sum(-1) + config.supervised * liked  # (S, K)
             descend(self._actor_optimizer, self.actor, -(share * each).sum(), config.max_gradient_norm)
@@ -255,6 +262,13 @@ def token_advantages(values: Tensor, targets: Tensor, trace: float) -> Tensor:
     for level in reversed(range(len(columns) - 1)):
         columns[level] = columns[level] + trace * columns[level + 1]
     return torch.stack(columns, -1)
+
+
+def chosen_anew(codes: Tensor) -> Tensor:
+    """(S, K, L) bool, which tokens of slates with ``codes`` (S, K, L) were a choice: those from the first on that
+    differs from the item's above. The others go on with what was chosen there."""
+    goes_on = (codes[:, 1:] == codes[:, :-1]).long().cumprod(-1).bool()  # (S, K - 1, L)
+    return torch.cat([torch.ones_like(codes[:, :1], dtype=torch.bool), ~goes_on], 1)
 
 
 def clipped_gains(ratios: Tensor, advantages: Tensor, clip: float) -> Tensor:

@@ -31,6 +31,7 @@ class TokenPolicy(nn.Module):
         levels: L.
         residual: Whether contexts move on; or else every level sees the state alone.
         autoregressive: Whether e_l is the token that was chosen.
+        together: Whether a slate stays with a token for as long as there are items under it.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class TokenPolicy(nn.Module):
         levels: int,
         residual: bool,
         autoregressive: bool,
+        together: bool,
     ) -> None:
         super().__init__()
         self.state = SlateState(market, encoder, width)
@@ -49,7 +51,7 @@ class TokenPolicy(nn.Module):
         steps = levels - 1 if residual else 0
         self.tokens = nn.ModuleList([nn.Embedding(tokens, width) for _ in range(steps)])
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(steps)])
-        self.residual, self.autoregressive = residual, autoregressive
+        self.residual, self.autoregressive, self.together = residual, autoregressive, together
 
     def following(self, level: int, contexts: Tensor, logits: Tensor, chosen: Tensor) -> Tensor:
         """Contexts c_{l + 1} (B, n, W) after the tokens ``chosen`` (n,) or (B, n) at ``level``.
@@ -72,11 +74,13 @@ class TokenPolicy(nn.Module):
     ) -> Tensor:
         """(B, size) places of items of a ``tree`` that are ``available`` (B, P), the best first.
 
-        Without ``draw`` the likeliest that a beam search finds which keeps ``width`` prefixes of each length. With it
+        ``together``, the likeliest token comes first with the best of all items under it, then the next; with ``draw``
+        tokens are drawn one after the other without replacement. Otherwise items stand in the order of their own
+        probabilities, as far as a beam search finds them which keeps ``width`` prefixes of each length; with ``draw``
         they are drawn one after the other without replacement, exactly: Kool et al., "Stochastic Beams and Where to
-        Find Them" (ICML 2019), which needs as many prefixes as items.
+        Find Them" (ICML 2019). That needs as many prefixes as items, and so does ``together``.
         """
-        users, width = len(available), max(width, size) if draw is None else size
+        users, width = len(available), size if self.together or draw is not None else max(width, size)
         contexts = self.state(observations).unsqueeze(1)  # (B, 1, W)
         nodes = torch.zeros((users, 1), dtype=torch.long)  # (B, w)
         likely, keys = torch.zeros(users, 1), torch.zeros(users, 1)  # (B, w) log-probabilities, and what decides
@@ -86,10 +90,13 @@ class TokenPolicy(nn.Module):
             allowed = tree.allowed(open_nodes, level, nodes) & keys.isfinite().unsqueeze(-1)  # (B, w, V)
             steps = logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)  # (B, w, V)
             stepped = (likely.unsqueeze(-1) + steps).masked_fill(~allowed, -torch.inf)
-            children = stepped
+            children = steps if self.together else stepped  # (B, w, V)
             if draw is not None:
-                children = conditioned(perturbed(stepped, draw), keys).masked_fill(~allowed, -torch.inf)
-            keys, place = children.flatten(1).topk(min(width, children[0].numel()), 1)  # (B, w)
+                children = perturbed(children, draw)
+                children = children if self.together else conditioned(children, keys)
+            children = children.masked_fill(~allowed, -torch.inf)
+            place = prefix_by_prefix(children, width) if self.together else highest(children, width)  # (B, w)
+            keys = children.flatten(1).gather(1, place)
             kept, chosen = place // tree.tokens, place % tree.tokens  # (B, w)
             likely = stepped.flatten(1).gather(1, place)
             nodes = tree.children[level][nodes.gather(1, kept), chosen].clamp_max(len(tree.last[level]) - 1)
@@ -233,6 +240,21 @@ def conditioned(keys: Tensor, largest: Tensor) -> Tensor:
     # -log(exp(-largest) - exp(-most) + exp(-keys)) without overflow (Kool et al., appendix B.3)
     v = largest - keys + torch.log1p(-torch.exp(keys - most))
     return largest - v.clamp_min(0.0) - torch.log1p(torch.exp(-v.abs()))
+
+
+def highest(keys: Tensor, size: int) -> Tensor:
+    """(B, w) flat places in ``keys`` (B, n, V) of the highest, at most ``size``, the highest first."""
+    return keys.flatten(1).topk(min(size, keys[0].numel()), 1).indices
+
+
+def prefix_by_prefix(keys: Tensor, size: int) -> Tensor:
+    """(B, w) flat places in ``keys`` (B, n, V), at most ``size``: all that are finite of the first of n, the highest
+    first, then those of the second, and so on; at last, where they are too few, others."""
+    tokens = keys.shape[-1]
+    ordered, best = keys.sort(-1, descending=True)  # (B, n, V)
+    is_missing = (~ordered.isfinite()).flatten(1).to(torch.uint8)  # (B, n V)
+    first = is_missing.argsort(dim=1, stable=True)[:, :size]  # (B, w)
+    return first // tokens * tokens + best.flatten(1).gather(1, first)
 
 
 def _value_head(width: int) -> nn.Sequential:

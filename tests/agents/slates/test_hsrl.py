@@ -7,7 +7,7 @@ import pytest
 import torch
 from recsim_hrl_agents import Transitions, evaluate, load_agent, make_agent, train
 from recsim_hrl_agents.registry import slate_agent_names
-from recsim_hrl_agents.slates.hsrl import clipped_gains, joined, shares, token_advantages
+from recsim_hrl_agents.slates.hsrl import chosen_anew, clipped_gains, joined, shares, token_advantages
 from recsim_hrl_agents.slates.replay import Requests
 from recsim_hrl_agents.slates.state import STATE_KEYS
 
@@ -41,6 +41,21 @@ class Patience(ToySlateEnv):
         return outcome
 
 
+class Kinds(ToySlateEnv):
+    """24 items of six kinds. A slate of four of the context's kind is ordered whole, any other is skipped."""
+
+    def __init__(self, num_envs=32):
+        self.kinds = np.arange(24) // 4
+        responses = np.repeat([0, ORDER], 24)[:, None] * np.ones(24, int)  # the second half are contexts that pay
+        embeddings = np.eye(6)[self.kinds] + 0.1 * np.eye(6)[np.arange(24) % 4]
+        super().__init__(num_envs, responses, embeddings, slate_size=4)
+
+    def step(self, actions):
+        alike = (self.kinds[actions] == self.kinds[self._contexts][:, None]).all(1)
+        self._contexts = self._contexts + 24 * alike
+        return super().step(actions)
+
+
 def fake_requests(agent, observations, terminated, rewards, responses, is_seen, items):
     state = {key: torch.as_tensor(observations[key]) for key in (*STATE_KEYS, "available")}
     return Requests(
@@ -63,7 +78,7 @@ def two_requests(circle):
 
     def make(**settings):
         env = circle(2)
-        agent = make_agent("hsrl", env, seed=1, **SMALL | {"gamma": 0.5} | settings)
+        agent = make_agent("hsrl", env, seed=1, **SMALL | {"gamma": 0.5, "later": 0.0} | settings)
         for responses, reward in (([0, 0, 0], 0.0), ([1, 0, 0], 1.0), ([2, 0, 0], 5.0)):
             for _ in range(1000):  # far more than the ridge weighs
                 agent._slot_rewards.add(
@@ -111,7 +126,7 @@ def test_the_published_mistake_looks_beyond_the_end_alone(two_requests):
 def test_a_truncated_session_goes_on_and_one_that_was_left_does_not(all_clicked, leaves, expected):
     # Each of three requests pays 2, and gamma is 0.7.
     env = all_clicked(64, length=3, leaves=leaves)
-    agent = make_agent("hsrl", env, **FAST | {"gamma": 0.7, "tau": 0.5, "epochs": 1})
+    agent = make_agent("hsrl", env, **FAST | {"gamma": 0.7, "tau": 0.5, "epochs": 1, "later": 0.0})
     train(agent, env, 6_000)
     observations, _ = env.reset(seed=5)
     with torch.no_grad():
@@ -173,7 +188,8 @@ def test_each_levels_choice_follows_its_own_advantage(two_requests):
 
 
 def test_one_critic_gives_all_tokens_the_error_of_the_item(two_requests):
-    agent, requests = two_requests(multi_level=False, epochs=1, entropy=0.0, supervised=0.0, max_gradient_norm=1e9)
+    alone = {"entropy": 0.0, "supervised": 0.0, "max_gradient_norm": 1e9}
+    agent, requests = two_requests(together=False, multi_level=False, epochs=1, **alone)
     agent.critic.forward = lambda *_: (None, torch.ones(2, 3, 1))
     agent._targets = lambda _: (None, torch.tensor([[3.0] * 3] * 2))
     taken, metrics = policy_gradient(agent, requests)
@@ -184,6 +200,32 @@ def test_one_critic_gives_all_tokens_the_error_of_the_item(two_requests):
     for gradient, found in zip(expected, taken.values(), strict=True):
         torch.testing.assert_close(found, gradient)
     assert "advantage_1" not in metrics
+
+
+def test_a_token_that_the_slate_stays_with_was_chosen_once():
+    codes = torch.tensor([[[2, 1, 0], [2, 1, 3], [2, 0, 3], [1, 0, 3]]])
+    # The third token is another choice below another second one, and the last item shares tokens but no prefix.
+    assert chosen_anew(codes).int().tolist() == [[[1, 1, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]]]
+    assert chosen_anew(codes[:, :1]).int().tolist() == [[[1, 1, 1]]]
+
+
+def test_only_choices_are_credited(two_requests):
+    agent, requests = two_requests(epochs=1, entropy=0.0, supervised=0.0, max_gradient_norm=1e9)
+    agent.critic.forward = lambda *_: (None, torch.ones(2, 3, 2))
+    credit = torch.tensor([[3.0, 5.0, 7.0], [4.0, 6.0, 8.0]])
+    agent._targets = lambda _: (None, credit)
+    shown = [[1, 0], [1, 2], [3, 1]], [[2, 0], [0, 1], [0, 2]]  # items 1 to 3, and 4 to 6
+    others = [[3, 0], [3, 2], [0, 0], [0, 3], [2, 2]]
+    agent._take_codes(torch.tensor([[3, 3], *shown[0], *shown[1], *others]))
+    taken, _ = policy_gradient(agent, requests)
+    asked = requests.observations, agent.tree, requests.observations["available"], agent.places(requests.items)
+    token = agent.actor.token_log_probs(*asked)[0]  # (2, 3, 2)
+    # Of the five slots that were seen, only the first user's second item goes on with the token above it.
+    chosen = 2 * token[0, 0].sum() + 4 * token[0, 1, 1] + 6 * token[0, 2].sum()
+    chosen = chosen + 3 * token[1, 0].sum() + 5 * token[1, 1].sum()
+    expected = torch.autograd.grad(-chosen / 5, list(agent.actor.parameters()))
+    for gradient, found in zip(expected, taken.values(), strict=True):
+        torch.testing.assert_close(found, gradient)
 
 
 def test_the_supervised_and_entropy_terms_by_hand(two_requests):
@@ -250,6 +292,14 @@ def test_finds_the_slate_for_each_context(circle, name):
     agent = make_agent(name, env, seed=1, **FAST)
     train(agent, env, 6_000, seed=1)
     assert evaluate(agent, env, 256, seed=100).total_reward.mean() > 5  # of 6.4; random slates bring 1.75
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("hsrl", 15.0, 20.0), ("hsrl-item-by-item", 0.0, 4.0)])
+def test_finds_slates_of_one_kind_if_they_are_chosen_together(name, least, most):
+    env = Kinds(64)
+    agent = make_agent(name, env, seed=1, **FAST | {"codes": 6})
+    train(agent, env, 6_000, seed=1)
+    assert least <= evaluate(agent, env, 256, seed=100).total_reward.mean() <= most
 
 
 @pytest.mark.parametrize(("inverted", "expected"), [(False, 5.0), (True, 1.0)])

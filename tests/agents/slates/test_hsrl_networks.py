@@ -1,6 +1,6 @@
 """HSRL's networks against the same written slowly: item by item, token by token."""
 
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -30,9 +30,9 @@ def available():
     return torch.rand((5, 12), generator=draws) < 0.6
 
 
-def policy(market, form, scale=3.0):
+def policy(market, form, scale=3.0, together=False):
     torch.manual_seed(4)
-    network = TokenPolicy(market, "means", 8, 4, 2, *FORMS[form])
+    network = TokenPolicy(market, "means", 8, 4, 2, *FORMS[form], together)
     with torch.no_grad():
         for head in network.heads:
             head.weight *= scale  # far from all tokens alike
@@ -120,13 +120,60 @@ def test_drawn_slates_follow_plackett_and_luce(market, observations, form):
         assert found == pytest.approx(expected, abs=4 * (expected / users) ** 0.5)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@torch.no_grad()
+def test_a_slate_stays_with_the_likeliest_token_until_nothing_is_left_under_it(market, observations, available, form):
+    network, tree = policy(market, form, together=True), TokenTree(CODES, 4)
+    chances = network.token_log_probs(observations, tree, available, torch.arange(12).expand(5, -1))[0].exp()
+    expected = [
+        sorted(torch.nonzero(shown).flatten().tolist(), key=lambda i, own=own: (-own[i][0], -own[i][1]))[:5]
+        for own, shown in zip(chances.tolist(), available, strict=True)
+    ]
+    slates = network.best(observations, tree, available, 5, 64, None).tolist()
+    assert slates == expected
+    kinds = [[int(CODES[item, 0]) for item in slate] for slate in slates]
+    assert all(len(set(kind)) < 5 for kind in kinds) and any(len(set(kind)) > 1 for kind in kinds)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@torch.no_grad()
+def test_drawn_slates_stay_with_a_token_that_is_drawn_as_likely_as_it_is(market, observations, form):
+    network, tree, users = policy(market, form, 1.0, together=True), TokenTree(CODES, 4), 40_000
+    one = {key: values[:1] for key, values in observations.items()}
+    shown = torch.zeros(1, 12, dtype=torch.bool)
+    shown[:, [1, 2, 3, 6, 10]] = True  # two begin with 0, one each with 1, 2 and 3
+    own = network.token_log_probs(one, tree, shown, torch.arange(12)[None])[0].exp()[0]  # (12, 2)
+    many = {key: np.repeat(values, users, 0) for key, values in one.items()}
+    rng = np.random.default_rng(0)
+    slates = network.best(
+        many, tree, shown.expand(users, -1), 3, 64, lambda size, width: rng.random((size, width), np.float32)
+    )
+    # The first kind and its items in turn, then another kind among those that are left.
+    chances = {}
+    for first, second, third in permutations([1, 2, 3, 6, 10], 3):
+        if {first, second} == {1, 2}:
+            chance = own[first].prod() * own[third, 0] / (1 - own[1, 0])
+        elif {second, third} == {1, 2}:
+            chance = own[first, 0] * own[second].prod() / (1 - own[first, 0])
+        elif 1 in (first, second) or 2 in (first, second):
+            chance = own.new_zeros(())
+        else:  # three kinds; the third is drawn with its item
+            chance = own[first, 0] * own[second, 0] / (1 - own[first, 0])
+            chance = chance * own[third].prod() / (1 - own[first, 0] - own[second, 0])
+        chances[first, second, third] = chance.item()
+    assert sum(chances.values()) == pytest.approx(1.0, abs=1e-5)
+    for (first, second, third), expected in chances.items():
+        found = (slates == torch.tensor([first, second, third])).all(1).float().mean().item()
+        assert found == pytest.approx(expected, abs=4 * (expected / users) ** 0.5)
+
+
 @torch.no_grad()
 def test_when_fewer_prefixes_than_items_are_open_all_of_their_items_are_found(market, observations):
-    network, tree = policy(market, "autoregressive"), TokenTree(CODES, 4)
-    shown = torch.zeros(5, 12, dtype=torch.bool)
+    tree, shown = TokenTree(CODES, 4), torch.zeros(5, 12, dtype=torch.bool)
     shown[:, [9, 10]] = True  # both begin with 3
     rng = np.random.default_rng(0)
-    for draw in (None, lambda size, width: rng.random((size, width), np.float32)):
+    for draw, together in product((None, lambda size, width: rng.random((size, width), np.float32)), (False, True)):
+        network = policy(market, "autoregressive", together=together)
         slates = network.best(observations, tree, shown, 2, 2, draw)
         assert slates.sort(1).values.tolist() == [[9, 10]] * 5
 
