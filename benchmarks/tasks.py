@@ -122,6 +122,8 @@ class Preset:
     tasks: tuple[Task, ...]
     entries: tuple[Entry, ...]
     seeds: int
+    skipped: frozenset[tuple[str, str]] = frozenset()
+    """(task, agent) pairs that the table does without."""
 
     def runs(self) -> list[Run]:
         """Every run of the preset, in the order of the tables."""
@@ -129,6 +131,7 @@ class Preset:
             Run(task, entry, seed)
             for task in self.tasks
             for entry in self.entries
+            if (task.name, entry.agent) not in self.skipped
             for seed in range(1 if entry.deterministic else self.seeds)
         ]
 

@@ -27,6 +27,7 @@ from benchmarks.slate_results import (
     read_slate_results,
     write_slate_results,
 )
+from benchmarks.slate_settings import SLATE_ABLATED
 from benchmarks.slate_tables import write_page
 from benchmarks.slate_tasks import STEPS, slate_entry, slate_learners, slate_preset
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap, paired_difference
@@ -73,9 +74,9 @@ class MaskRow:
 
 
 def mask_preset(name: PresetName) -> Preset:
-    """The tasks of the benchmark of slates, with every agent that knows the mistake, both ways."""
+    """The tasks of the benchmark of slates, with every agent but ablations that knows the mistake, both ways."""
     base = slate_preset(name)
-    agents = [agent for agent in slate_learners() if _knows(agent)]
+    agents = [agent for agent in slate_learners() if agent not in SLATE_ABLATED and _knows(agent)]
     steps = STEPS[name]
     entries = [slate_entry(agent, steps, **settings) for agent in agents for settings in ({}, {SETTING: True})]
     return dataclasses.replace(base, name=f"terminal-mask-{name}", entries=tuple(entries))

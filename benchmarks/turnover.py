@@ -25,6 +25,7 @@ from benchmarks.records import RunRecord, agent_path, load_record, record_name, 
 from benchmarks.run import Plan, SweepConfig, plan_of
 from benchmarks.slate_bounds import measure_bounds
 from benchmarks.slate_results import AGENT, SlateResults, read_slate_results, slate_rows, write_slate_results
+from benchmarks.slate_settings import SLATE_ABLATED
 from benchmarks.slate_tables import write_page, write_slate_rows
 from benchmarks.slate_tasks import SlateTask, slate_preset
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap
@@ -35,6 +36,8 @@ TURNOVERS = (0.0, 0.01, 0.05, 0.2)
 """Shares of the items on offer that are replaced from session to session."""
 LATER = 5
 """Sessions from the end of the training to the judgement: of a fifth each, they replace all that is on offer."""
+FORMS = ("hsrl-item-by-item", "hsrl-flat")
+"""Ablations that enter: other ways to choose items, which may bear a changed catalogue worse or better."""
 _BOUNDS = ("random", "popularity", "reward_greedy")
 _LEGEND = (
     f"Agents learned without turnover and are judged, unchanged, {LATER} sessions later, in a catalogue of which the "
@@ -70,11 +73,14 @@ class Loss:
 
 
 def turnover_preset(name: PresetName) -> Preset:
-    """The benchmark of slates, with a stock of twice the items on offer."""
+    """The benchmark of slates, with a stock of twice the items on offer, and of ablations :data:`FORMS` alone."""
     base = slate_preset(name)
     offered = 800 if name == "movielens" else 1000  # twice as many are fewer than MovieLens-100k has
     stocked = dataclasses.replace(base.tasks[0], name=task_name(0.0), candidates=offered, stock=2 * offered)
-    return dataclasses.replace(base, name=f"turnover-{name}", tasks=(stocked,), seeds=min(3, base.seeds))
+    entries = tuple(e for e in base.entries if e.agent not in SLATE_ABLATED or e.agent in FORMS)
+    return dataclasses.replace(
+        base, name=f"turnover-{name}", tasks=(stocked,), entries=entries, seeds=min(3, base.seeds)
+    )
 
 
 def task_name(turnover: float) -> str:

@@ -29,9 +29,13 @@ def test_presets_have_both_rules_and_one_budget(name, seeds):
         assert not from_log or dict(entry.settings)["impressions"] == 9 * entry.steps
     agents = [entry.agent for entry in preset.entries]
     assert len(set(agents)) == len(agents) and set(agents) <= set(slate_agent_names())
+    learners = [agent for agent in slate_agent_names() if agent_class(agent).learns_from != "nothing"]
+    assert slate_learners() == learners
     if name != "quick":
-        assert agents == slate_learners() == [a for a in slate_agent_names() if agent_class(a).learns_from != "nothing"]
-    assert len(preset.runs()) == 2 * len(agents) * seeds
+        assert agents == [agent for agent in learners if name == "full" or agent not in SLATE_ABLATED]
+    ablations = set(agents) & set(SLATE_ABLATED)
+    assert len(preset.runs()) == (2 * len(agents) - len(ablations)) * seeds
+    assert not [run for run in preset.runs() if run.task.name == "temper" and run.entry.agent in ablations]
     for entry in preset.entries:
         agent_config(entry.agent, **dict(entry.settings))  # all settings are the agent's
 
