@@ -51,6 +51,7 @@ SLATE_TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
 
 SLATE_WINNERS: dict[str, int] = {
     "hac": 0,
+    "hsrl": 3,
     "pg-ra": 0,
     "slate-a2c": 3,
     "slate-ddpg": 3,

@@ -88,7 +88,8 @@ class HSRLConfig:
     buffer_size: int = 20_000
     """Requests kept for replay; the value of a state is that under the policies which made them."""
     beam: int = 64
-    """Prefixes of each length that are kept when the best items are looked for. Exploring slates are drawn exactly."""
+    """Prefixes of each length that are kept when the best items are looked for one by one. Exploring slates are drawn
+    exactly, and those chosen together need no search."""
     max_gradient_norm: float = 1.0
     """Gradients of each network are clipped to this norm."""
 
