@@ -3,29 +3,27 @@
 Stop it whenever you like: the same command goes on from the runs and bounds that are finished.
 """
 
-import dataclasses
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.aggregate import About
 from benchmarks.commands import finish
 from benchmarks.jobs import Workers
 from benchmarks.records import finished_records
-from benchmarks.run import SweepConfig, plan_of
+from benchmarks.run import plan_of
 from benchmarks.slate_bounds import PlannerSearch, measure_bounds
+from benchmarks.slate_commands import SlateSweepConfig, on_simulator
 from benchmarks.slate_results import write_slate_results
 from benchmarks.slate_tables import SlateTablesConfig, make_slate_tables
 from benchmarks.slate_tasks import slate_preset
-from benchmarks.tasks import Preset, PresetName
+from benchmarks.tasks import PresetName
 
 QUICK_SEARCH = PlannerSearch(rounds=2, population=6, sessions=32)
 """Of the planner in the quick preset."""
 
 
 @dataclass(frozen=True)
-class SlatesConfig(SweepConfig):
+class SlatesConfig(SlateSweepConfig):
     """Benchmark agents that show slates, with users who leave as the log's did, and under the published rules.
 
     Prints reward, depth, coverage and diversity with 95% intervals, beside bounds, and leaves CSV files, a Markdown
@@ -35,8 +33,6 @@ class SlatesConfig(SweepConfig):
     preset: PresetName = "quick"
     """quick: a look, under 2 minutes on 2 cores. full: every agent from five seeds. movielens: real ratings, on the
     simulators that benchmarks.movielens makes."""
-    simulator: str | None = None
-    """Name or folder of other simulators with the splits train and test, for example of MovieLens-1M."""
 
 
 def slates(config: SlatesConfig) -> str:
@@ -54,24 +50,9 @@ def slates(config: SlatesConfig) -> str:
     try:
         plan.sweep(config.workers, config.ray)
     finally:
-        # The market goes by its name: where it happens to lie is nothing that a reader of the results can use.
-        about = About(preset.name, Path(preset.tasks[0].simulator).name, _command(config))
-        write_slate_results(finished_records(plan.every, plan.records), bounds, about, plan.folder)
+        agents = finished_records(plan.every, plan.records)
+        write_slate_results(agents, bounds, config.about("slates", preset), plan.folder)
     return make_slate_tables(SlateTablesConfig(plan.folder))
-
-
-def on_simulator(preset: Preset, simulator: str | None) -> Preset:
-    """The same preset on another market, if one is given."""
-    if simulator is None:
-        return preset
-    return dataclasses.replace(
-        preset, tasks=tuple(dataclasses.replace(task, simulator=simulator) for task in preset.tasks)
-    )
-
-
-def _command(config: SlatesConfig) -> str:
-    """What a reader types to get the whole table; where this one happened to be written is no part of it."""
-    return f"python -m benchmarks.slates --preset {config.preset}{' --simulator FOLDER' if config.simulator else ''}"
 
 
 def main() -> int:

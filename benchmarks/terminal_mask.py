@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from recsim_hrl_agents.registry import agent_class
 
-from benchmarks.aggregate import About, write_csv
+from benchmarks.aggregate import write_csv
 from benchmarks.commands import finish
 from benchmarks.jobs import Workers
 from benchmarks.records import finished_records
-from benchmarks.run import SweepConfig, plan_of
+from benchmarks.run import plan_of
 from benchmarks.slate_bounds import measure_bounds
+from benchmarks.slate_commands import SlateSweepConfig, on_simulator
 from benchmarks.slate_results import (
     BOUND,
     CURVE_MEASURES,
@@ -50,7 +51,7 @@ _LEGEND = (
 
 
 @dataclass(frozen=True)
-class MaskConfig(SweepConfig):
+class MaskConfig(SlateSweepConfig):
     """Train agents of slates with the right and with the inverted terminal mask, and tell the difference.
 
     Prints a table for each task and leaves CSV files, a page and a figure in OUT/terminal-mask-PRESET.
@@ -93,7 +94,7 @@ def terminal_mask(config: MaskConfig) -> str:
         ValueError: If the configuration names agents or tasks that the preset does not have.
         RuntimeError: If runs failed; the others are kept.
     """
-    preset = mask_preset(config.preset)
+    preset = on_simulator(mask_preset(config.preset), config.simulator)
     plan = plan_of(config, preset)
     where = Workers(config.workers, config.ray)
     tasks = list(dict.fromkeys(run.task for run, _ in plan.wanted))
@@ -104,8 +105,7 @@ def terminal_mask(config: MaskConfig) -> str:
         agents = finished_records([pair for pair in plan.every if not _is_inverted(pair[0])], plan.records)
         others = finished_records([pair for pair in plan.every if _is_inverted(pair[0])], plan.records)
         agents += [dataclasses.replace(record, agent=record.agent + _INVERTED_NAME) for record in others]
-        command = f"python -m benchmarks.terminal_mask --preset {config.preset}"
-        write_slate_results(agents, bounds, About(preset.name, preset.tasks[0].simulator, command), plan.folder)
+        write_slate_results(agents, bounds, config.about("terminal_mask", preset), plan.folder)
     return make_mask_tables(plan.folder)
 
 

@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.aggregate import About, write_csv
+from benchmarks.aggregate import write_csv
 from benchmarks.commands import finish
 from benchmarks.exploitation import judge_again
 from benchmarks.jobs import Job, Workers, job_key, keep_jobs
 from benchmarks.records import RunRecord, agent_path, load_record, record_name, run_file
-from benchmarks.run import Plan, SweepConfig, plan_of
+from benchmarks.run import Plan, plan_of
 from benchmarks.slate_bounds import measure_bounds
+from benchmarks.slate_commands import SlateSweepConfig, on_simulator
 from benchmarks.slate_results import AGENT, SlateResults, read_slate_results, slate_rows, write_slate_results
 from benchmarks.slate_settings import SLATE_ABLATED
 from benchmarks.slate_tables import write_page, write_slate_rows
@@ -31,6 +32,7 @@ from benchmarks.slate_tasks import SlateTask, slate_preset
 from benchmarks.statistics import Bootstrap, Interval, crossed_bootstrap
 from benchmarks.tables import Table, aligned, count, csv_cells, interval_text
 from benchmarks.tasks import Preset, PresetName
+from recsim_hrl.simulator.store import load_simulator
 
 TURNOVERS = (0.0, 0.01, 0.05, 0.2)
 """Shares of the items on offer that are replaced from session to session."""
@@ -38,6 +40,8 @@ LATER = 5
 """Sessions from the end of the training to the judgement: of a fifth each, they replace all that is on offer."""
 FORMS = ("hsrl-item-by-item", "hsrl-flat")
 """Ablations that enter: other ways to choose items, which may bear a changed catalogue worse or better."""
+MOST_OFFERED = 1000
+"""Items on offer at a time, where the catalogue has twice as many."""
 _BOUNDS = ("random", "popularity", "reward_greedy")
 _LEGEND = (
     f"Agents learned without turnover and are judged, unchanged, {LATER} sessions later, in a catalogue of which the "
@@ -48,7 +52,7 @@ _LEGEND = (
 
 
 @dataclass(frozen=True)
-class TurnoverConfig(SweepConfig):
+class TurnoverConfig(SlateSweepConfig):
     """Judge agents of slates in catalogues that have changed since they learned, and tell what each loses.
 
     Prints two tables and leaves CSV files, a page and a figure in OUT/turnover-PRESET.
@@ -72,15 +76,26 @@ class Loss:
     """As a share of the former; absent where that is nothing."""
 
 
-def turnover_preset(name: PresetName) -> Preset:
-    """The benchmark of slates, with a stock of twice the items on offer, and of ablations :data:`FORMS` alone."""
-    base = slate_preset(name)
-    offered = 800 if name == "movielens" else 1000  # twice as many are fewer than MovieLens-100k has
+def turnover_preset(name: PresetName, simulator: str | None = None) -> Preset:
+    """The benchmark of slates, with a stock of twice the items on offer, and of ablations :data:`FORMS` alone.
+
+    Args:
+        name: Of the preset.
+        simulator: Name or folder of other simulators than the preset's.
+    """
+    base = on_simulator(slate_preset(name), simulator)
+    offered = offered_of(len(load_simulator(base.tasks[0].simulator, "train").catalogue.embeddings))
     stocked = dataclasses.replace(base.tasks[0], name=task_name(0.0), candidates=offered, stock=2 * offered)
     entries = tuple(e for e in base.entries if e.agent not in SLATE_ABLATED or e.agent in FORMS)
     return dataclasses.replace(
         base, name=f"turnover-{name}", tasks=(stocked,), entries=entries, seeds=min(3, base.seeds)
     )
+
+
+def offered_of(items: int) -> int:
+    """Items on offer in a market of ``items``: 1,000, or half of them, in whole hundreds if there are as many."""
+    half = min(MOST_OFFERED, items // 2)
+    return half - half % 100 if half >= 100 else half
 
 
 def task_name(turnover: float) -> str:
@@ -105,14 +120,13 @@ def turnover(config: TurnoverConfig) -> str:
         ValueError: If the configuration names agents that the preset does not have.
         RuntimeError: If runs, bounds or judgements failed; the others are kept.
     """
-    preset, where = turnover_preset(config.preset), Workers(config.workers, config.ray)
+    preset, where = turnover_preset(config.preset, config.simulator), Workers(config.workers, config.ray)
     plan = plan_of(config, preset)
     tasks = judged_in(preset.tasks[0])
     bounds = measure_bounds(tasks, plan.folder / "bounds", where, _BOUNDS)
     plan.sweep(config.workers, config.ray)
     agents = judge_all(plan, tasks, where)
-    command = f"python -m benchmarks.turnover --preset {config.preset}"
-    write_slate_results(agents, bounds, About(preset.name, tasks[0].simulator, command), plan.folder)
+    write_slate_results(agents, bounds, config.about("turnover", preset), plan.folder)
     return make_turnover_tables(plan.folder)
 
 

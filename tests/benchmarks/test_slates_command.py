@@ -10,8 +10,9 @@ import benchmarks.slates as command
 from benchmarks.jobs import Workers
 from benchmarks.records import simulator_fingerprint
 from benchmarks.slate_bounds import BOUNDS, PlannerSearch, measure_bounds
+from benchmarks.slate_commands import on_simulator
 from benchmarks.slate_tasks import slates_task, temper_task
-from benchmarks.slates import SlatesConfig, on_simulator, slates
+from benchmarks.slates import SlatesConfig, slates
 from benchmarks.tasks import Entry, Preset
 from recsim_hrl.simulator.store import load_simulator, random_simulator, save_simulator
 

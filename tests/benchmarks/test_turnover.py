@@ -18,6 +18,7 @@ from benchmarks.turnover import (
     judged_in,
     losses,
     make_turnover_tables,
+    offered_of,
     turnover,
     turnover_preset,
 )
@@ -60,6 +61,15 @@ def test_catalogues_that_agents_are_judged_in():
     assert kept == [20, 19, 15, 0] and LATER == 5
 
 
+def test_half_of_a_small_market_is_on_offer(tmp_path):
+    assert [offered_of(items) for items in (10_000, 2_000, 1_682, 250, 199, 60)] == [1000, 1000, 800, 100, 99, 30]
+    for split in ("train", "test"):
+        save_simulator(random_simulator(items=60, users=8), tmp_path / split)
+    preset = turnover_preset("quick", str(tmp_path))
+    assert [(task.simulator, task.candidates, task.stock) for task in preset.tasks] == [(str(tmp_path), 30, 60)]
+    assert not {entry.agent for entry in turnover_preset("full").entries} & {"hsrl-no-residual", "hsrl-no-entropy"}
+
+
 @pytest.fixture
 def preset(tmp_path):
     for seed, split in enumerate(("train", "test")):
@@ -72,7 +82,7 @@ def preset(tmp_path):
 
 
 def test_the_command(tmp_path, preset, monkeypatch):
-    monkeypatch.setattr(command, "turnover_preset", lambda name: preset)
+    monkeypatch.setattr(command, "turnover_preset", lambda name, simulator: preset)
     config = TurnoverConfig(out=tmp_path / "out", workers=1)
     text = turnover(config)
     folder = tmp_path / "out" / "turnover-quick"
