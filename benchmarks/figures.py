@@ -138,19 +138,21 @@ def draw_sensitivity(rows: Sequence["Row"], path: Path) -> None:
 
 
 def draw_convergence(curves: Sequence["LearningCurve"], measures: Mapping[str, str], path: Path) -> None:
-    """One panel for each task and measure, a name and a title: the mean of the seeds and their range."""
+    """One panel for each task and measure, a name and a title: the mean of the seeds and, of a few agents, their
+    range."""
     tasks, agents = (list(dict.fromkeys(pick(one) for one in curves)) for pick in (lambda c: c.task, lambda c: c.agent))
+    ranges = len(agents) <= len(_COLOURS)  # more of them would hide the lines
     figure = Figure(figsize=(4 * len(measures), 3.2 * len(tasks)), layout="constrained")
     panels = figure.subplots(len(tasks), len(measures), squeeze=False)
     for line, task in zip(panels, tasks, strict=True):
         for axes, (measure, title) in zip(line, measures.items(), strict=True):
             for place, agent in enumerate(agents):
                 own = [one for one in curves if (one.task, one.agent) == (task, agent) and one.of(measure)]
-                _band(axes, [Curve(task, agent, one.seed, *one.of(measure)) for one in own], agent, place)
+                _band(axes, [Curve(task, agent, one.seed, *one.of(measure)) for one in own], agent, place, ranges)
             axes.set_title(f"{title}, {task}", loc="left", fontsize=9.5, color=INK)
             axes.spines[["top", "right"]].set_visible(False)
             axes.set_xlabel("environment steps")
-    legend_below(figure, panels[0][0], min(len(agents), 6))
+    legend_below(figure, panels[0][0], min(len(agents), 2 * len(measures)))
     save(figure, path)
 
 

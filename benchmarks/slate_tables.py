@@ -15,12 +15,14 @@ from benchmarks.slate_results import (
     BOUND,
     CURVE_MEASURES,
     MEASURES,
+    SlateCurve,
     SlateResults,
     SlateRow,
     read_slate_results,
     slate_differences,
     slate_rows,
 )
+from benchmarks.slate_settings import SLATE_ABLATED
 from benchmarks.slate_tasks import MAX_REQUESTS, SLATE_SIZE
 from benchmarks.statistics import Bootstrap
 from benchmarks.tables import Table, aligned, count, csv_cells, interval_text, section, write_differences
@@ -132,8 +134,17 @@ def _draw(results: SlateResults, rows: Sequence[SlateRow], folder: Path) -> None
 
     panels = [[panel(task, *measure) for measure in CURVE_MEASURES.items()] for task in results.tasks]
     draw_panels(panels, folder / "slates.png")
-    if results.curves:
-        draw_convergence(results.curves, CURVE_MEASURES, folder / "learning_curves.png")
+    for curves, name in zip(_apart(results.curves), ("learning_curves.png", "ablations.png"), strict=True):
+        if curves:
+            draw_convergence(curves, CURVE_MEASURES, folder / name)
+
+
+def _apart(curves: Sequence[SlateCurve]) -> tuple[list[SlateCurve], list[SlateCurve]]:
+    """Curves of agents, and of ablations beside what they are ablations of: all in one figure would be too many."""
+    whole = [curve for curve in curves if curve.agent not in SLATE_ABLATED]
+    ablations = [curve for curve in curves if curve.agent in SLATE_ABLATED]
+    compared = {(curve.task, SLATE_ABLATED[curve.agent][0]) for curve in ablations}
+    return whole, [curve for curve in whole if (curve.task, curve.agent) in compared] + ablations
 
 
 def main() -> None:

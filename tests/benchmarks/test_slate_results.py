@@ -1,6 +1,7 @@
 """CSV files, numbers and tables of slates, from records whose rewards are known."""
 
 import csv
+import dataclasses
 
 import pytest
 
@@ -91,6 +92,23 @@ def test_tables_and_figures_are_made_again_to_the_byte(folder):
         (folder / name).unlink()
     make_slate_tables(SlateTablesConfig(folder, resamples=50))
     assert {name: (folder / name).read_bytes() for name in made} == before
+
+
+def test_ablations_have_a_figure_of_their_own(tmp_path, make_slate_record, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "benchmarks.figures.draw_convergence",
+        lambda curves, measures, path: drawn.update({path.name: [(one.task, one.agent) for one in curves]}),
+    )
+    curve = {"curve": ((10, 1.5),), "depth_curve": ((10, 3.0),)}
+    agents = [make_slate_record([4, 6], agent=name, **curve) for name in ("hac", "hsrl", "hsrl-flat")]
+    agents.append(dataclasses.replace(agents[1], task="temper"))
+    write_slate_results(agents, [], ABOUT, tmp_path)
+    make_slate_tables(SlateTablesConfig(tmp_path, resamples=50))
+    assert drawn == {
+        "learning_curves.png": [("slates", "hac"), ("slates", "hsrl"), ("temper", "hsrl")],
+        "ablations.png": [("slates", "hsrl"), ("slates", "hsrl-flat")],
+    }
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
