@@ -12,7 +12,7 @@ from benchmarks.figures import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION,
 from benchmarks.statistics import Interval
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_MARKERS = ("o", "s", "D", "^", "v", "P")
 _DASHES = (":", "-.", "--", "-", (0, (5, 1, 1, 1, 1, 1)))
 
 
@@ -45,7 +45,7 @@ def _draw(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
     for place, (name, values) in enumerate(panel.series.items()):
         # Series of a label stand one above the other.
         heights = np.arange(len(labels)) + 0.22 * (place - (len(panel.series) - 1) / 2)
-        _points(axes, [values[label] for label in labels], heights, name, place, across=True)
+        _points(axes, [values[label] for label in labels], heights, name, place)
     # In the order of their names, so that a line looks alike in all panels, which share one legend.
     for style, name in zip(_DASHES, sorted(panel.lines), strict=False):
         axes.axvline(panel.lines[name], color=INK, linestyle=style, linewidth=1.1, zorder=0.5, label=name)
@@ -55,40 +55,10 @@ def _draw(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _points(
-    axes: Axes, values: Sequence[Interval], places: Sequence[float], name: str, number: int, across: bool
-) -> None:
-    """Estimates with whiskers, ``across`` the panel or up and down."""
+def _points(axes: Axes, values: Sequence[Interval], heights: Sequence[float], name: str, number: int) -> None:
+    """Estimates with whiskers."""
     estimates = [value.estimate for value in values]
     # An estimate outside its percentile interval is possible with few seeds, a negative whisker is not.
     whiskers = np.clip([[v.estimate - v.low, v.high - v.estimate] for v in values], 0, None).T
-    # Colour and marker repeat after different numbers, so a pair stands for one series.
     style = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)], "label": name}
-    style |= {"markersize": 4, "capsize": 3}
-    if across:
-        axes.errorbar(estimates, places, xerr=whiskers, linestyle="", **style)
-    else:
-        axes.errorbar(places, estimates, yerr=whiskers, **style)
-
-
-def draw_losses(losses: dict[str, dict[str, Interval]], measure: str, path: Path) -> None:
-    """A line for each agent over what is lost at each label.
-
-    Args:
-        losses: By agent, by label; all agents have the labels of the first.
-        measure: What is lost.
-        path: Of the PNG file.
-    """
-    labels = list(next(iter(losses.values())))
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for number, (agent, values) in enumerate(losses.items()):
-        places = np.arange(len(labels)) + 0.03 * (number - len(losses) / 2)  # whiskers that can be told apart
-        _points(axes, [values[label] for label in labels], places, agent, number, across=False)
-    axes.axhline(0.0, color=INK, linewidth=0.8, zorder=0.5)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlabel("share of the items on offer that is replaced from session to session")
-    axes.set_ylabel(measure)
-    axes.spines[["top", "right"]].set_visible(False)
-    legend_below(figure, axes, 4)
-    save(figure, path)
+    axes.errorbar(estimates, heights, xerr=whiskers, linestyle="", markersize=4, capsize=3, **style)

@@ -25,7 +25,7 @@ from benchmarks.records import RunRecord, agent_path, load_record, record_name, 
 from benchmarks.run import Plan, plan_of
 from benchmarks.slate_bounds import measure_bounds
 from benchmarks.slate_commands import SlateSweepConfig, on_simulator
-from benchmarks.slate_results import AGENT, SlateResults, read_slate_results, slate_rows, write_slate_results
+from benchmarks.slate_results import AGENT, BOUND, SlateResults, read_slate_results, slate_rows, write_slate_results
 from benchmarks.slate_settings import SLATE_ABLATED
 from benchmarks.slate_tables import write_page, write_slate_rows
 from benchmarks.slate_tasks import SlateTask, slate_preset
@@ -42,7 +42,8 @@ FORMS = ("hsrl-item-by-item", "hsrl-flat")
 """Ablations that enter: other ways to choose items, which may bear a changed catalogue worse or better."""
 MOST_OFFERED = 1000
 """Items on offer at a time, where the catalogue has twice as many."""
-_BOUNDS = ("random", "popularity", "reward_greedy")
+_ORACLE = "reward_greedy"
+_BOUNDS = ("random", "popularity", _ORACLE)
 _LEGEND = (
     f"Agents learned without turnover and are judged, unchanged, {LATER} sessions later, in a catalogue of which the "
     "named share was replaced from each session to the next. Loss: how much less a session pays than without turnover, "
@@ -191,14 +192,18 @@ def _table(results: SlateResults, found: Sequence[Loss]) -> tuple[str, Table]:
 
 
 def _draw(found: Sequence[Loss], path: Path) -> None:
-    from benchmarks.slate_figures import draw_losses  # imported here: tables need no matplotlib
+    from benchmarks.slate_figures import Panel, draw_panels  # imported here: tables need no matplotlib
 
-    shown: dict[str, dict[str, Interval]] = {}
-    for loss in found:
-        if loss.relative and (loss.kind == AGENT or loss.agent == "reward_greedy"):
-            shown.setdefault(loss.agent, {})[loss.task.split()[-1]] = loss.relative
-    if shown:
-        draw_losses(shown, "share of the reward that is lost", path)
+    def panel(task: str) -> Panel:
+        here = {(loss.kind, loss.agent): loss.relative for loss in found if loss.task == task and loss.relative}
+        agents = {agent: loss for (kind, agent), loss in here.items() if kind == AGENT}
+        lines = {"no loss": 0.0}
+        lines |= {agent: loss.estimate for (kind, agent), loss in here.items() if kind == BOUND and agent == _ORACLE}
+        return Panel(task, "share of the reward that is lost", {"agents, 95% interval": agents}, lines)
+
+    panels = [panel(task) for task in dict.fromkeys(loss.task for loss in found)]
+    if panels and any(panels[0].series.values()):
+        draw_panels([panels], path)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from benchmarks.slate_figures import Panel, _draw, draw_losses
+from benchmarks.slate_figures import Panel, _draw
 from benchmarks.statistics import Interval
 
 REWARD = {"hac": Interval(2.0, 1.0, 3.5), "hsrl": Interval(4.0, 3.0, 5.0)}
@@ -35,9 +35,3 @@ def test_points_and_whiskers_by_hand():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["hac", "hsrl"]
     apart = inverted.lines[0].get_ydata() - right.lines[0].get_ydata()
     assert (abs(apart - 0.22) < 1e-9).all(), "series of a label stand one above the other"
-
-
-def test_losses_are_drawn_in_the_order_of_the_turnover(tmp_path):
-    losses = {agent: {share: REWARD[agent] for share in ("1%", "5%", "20%")} for agent in REWARD}
-    draw_losses(losses, "loss", tmp_path / "losses.png")
-    assert (tmp_path / "losses.png").read_bytes()[:4] == b"\x89PNG"
