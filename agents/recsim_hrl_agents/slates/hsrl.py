@@ -203,15 +203,13 @@ class HSRL(SlowCopies, SlateAgent):
         }
 
     def _learn_policy(self, requests: Requests) -> dict[str, Tensor]:
-        config, share = self.config, shares(requests.is_seen)  # (S, K)
+        config, share, codes = self.config, shares(requests.is_seen), self.codes[requests.items]  # (S, K), (S, K, L)
         with torch.no_grad():
-            _, values = self.critic(requests.observations, self.codes[requests.items])  # (S, K, depths)
+            _, values = self.critic(requests.observations, codes)  # (S, K, depths)
         advantages = token_advantages(values, self._targets(requests)[1], config.trace)  # (S, K, depths)
         gains = self._slot_rewards.gains(requests.responses, requests.is_seen)  # (S, K)
         asked = requests.observations, self.tree, requests.observations[AVAILABLE], self.places(requests.items)
-        is_choice = torch.ones(())
-        if config.together and not config.flat:
-            is_choice = chosen_anew(self.codes[requests.items])  # (S, K, L)
+        is_choice = self.actor.choices(codes)  # (S, K, L)
         before = None
         for _ in range(config.epochs):
             log_probs, entropies = self.actor.token_log_probs(*asked)  # (S, K, L) each
@@ -263,13 +261,6 @@ def token_advantages(values: Tensor, targets: Tensor, trace: float) -> Tensor:
     for level in reversed(range(len(columns) - 1)):
         columns[level] = columns[level] + trace * columns[level + 1]
     return torch.stack(columns, -1)
-
-
-def chosen_anew(codes: Tensor) -> Tensor:
-    """(S, K, L) bool, which tokens of slates with ``codes`` (S, K, L) were a choice: those from the first on that
-    differs from the item's above. The others go on with what was chosen there."""
-    goes_on = (codes[:, 1:] == codes[:, :-1]).long().cumprod(-1).bool()  # (S, K - 1, L)
-    return torch.cat([torch.ones_like(codes[:, :1], dtype=torch.bool), ~goes_on], 1)
 
 
 def clipped_gains(ratios: Tensor, advantages: Tensor, clip: float) -> Tensor:

@@ -89,16 +89,13 @@ class TokenPolicy(nn.Module):
             logits = head(contexts)  # (B, w or 1, V)
             allowed = tree.allowed(open_nodes, level, nodes) & keys.isfinite().unsqueeze(-1)  # (B, w, V)
             steps = logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)  # (B, w, V)
-            stepped = (likely.unsqueeze(-1) + steps).masked_fill(~allowed, -torch.inf)
-            children = steps if self.together else stepped  # (B, w, V)
-            if draw is not None:
-                children = perturbed(children, draw)
-                children = children if self.together else conditioned(children, keys)
-            children = children.masked_fill(~allowed, -torch.inf)
+            stepped = (steps if self.together else likely.unsqueeze(-1) + steps).masked_fill(~allowed, -torch.inf)
+            children = stepped if draw is None else perturbed(stepped, draw)  # (B, w, V)
+            if draw is not None and not self.together:
+                children = conditioned(children, keys).masked_fill(~allowed, -torch.inf)
             place = prefix_by_prefix(children, width) if self.together else highest(children, width)  # (B, w)
-            keys = children.flatten(1).gather(1, place)
+            keys, likely = (values.flatten(1).gather(1, place) for values in (children, stepped))
             kept, chosen = place // tree.tokens, place % tree.tokens  # (B, w)
-            likely = stepped.flatten(1).gather(1, place)
             nodes = tree.children[level][nodes.gather(1, kept), chosen].clamp_max(len(tree.last[level]) - 1)
             if level < tree.levels - 1:
                 if contexts.shape[1] > 1:
@@ -141,6 +138,17 @@ class TokenPolicy(nn.Module):
                 contexts = self.following(level, contexts, logits, chosen)
         return total
 
+    def choices(self, codes: Tensor) -> Tensor:
+        """(S, K, L) bool, which tokens of slates with ``codes`` (S, K, L) were a choice.
+
+        ``together``, those from the first on that differs from the item's above; the others go on with what was chosen
+        there.
+        """
+        if not self.together:
+            return torch.ones_like(codes, dtype=torch.bool)
+        goes_on = (codes[:, 1:] == codes[:, :-1]).long().cumprod(-1).bool()  # (S, K - 1, L)
+        return torch.cat([torch.ones_like(codes[:, :1], dtype=torch.bool), ~goes_on], 1)
+
 
 class ItemPolicy(nn.Module):
     """One softmax over items, of a product of features of the state and of the item: what HSRL is without tokens.
@@ -177,6 +185,10 @@ class ItemPolicy(nn.Module):
         finite = log_probs.masked_fill(~available, 0.0)
         entropy = -(finite.exp() * finite * available).sum(-1)  # (S,)
         return log_probs.gather(1, places).unsqueeze(-1), entropy[:, None, None].expand(*places.shape, 1)
+
+    def choices(self, codes: Tensor) -> Tensor:
+        """See :meth:`TokenPolicy.choices`; every item was one."""
+        return torch.ones_like(codes[..., :1], dtype=torch.bool)
 
     def scores(self, observations: Observations, items: Tensor, codes: Tensor) -> Tensor:
         """(B, n) log-probabilities of ``items`` (B, n), but for what is the same for all items of a user."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from recsim_hrl_agents import Transitions, evaluate, load_agent, make_agent, train
 from recsim_hrl_agents.registry import slate_agent_names
-from recsim_hrl_agents.slates.hsrl import chosen_anew, clipped_gains, joined, shares, token_advantages
+from recsim_hrl_agents.slates.hsrl import clipped_gains, joined, shares, token_advantages
 from recsim_hrl_agents.slates.replay import Requests
 from recsim_hrl_agents.slates.state import STATE_KEYS
 
@@ -202,11 +202,14 @@ def test_one_critic_gives_all_tokens_the_error_of_the_item(two_requests):
     assert "advantage_1" not in metrics
 
 
-def test_a_token_that_the_slate_stays_with_was_chosen_once():
+def test_a_token_that_the_slate_stays_with_was_chosen_once(two_requests):
+    agent, _ = two_requests()
     codes = torch.tensor([[[2, 1, 0], [2, 1, 3], [2, 0, 3], [1, 0, 3]]])
     # The third token is another choice below another second one, and the last item shares tokens but no prefix.
-    assert chosen_anew(codes).int().tolist() == [[[1, 1, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]]]
-    assert chosen_anew(codes[:, :1]).int().tolist() == [[[1, 1, 1]]]
+    assert agent.actor.choices(codes).int().tolist() == [[[1, 1, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]]]
+    assert agent.actor.choices(codes[:, :1]).int().tolist() == [[[1, 1, 1]]]
+    one_by_one, _ = two_requests(together=False)
+    assert one_by_one.actor.choices(codes).all()
 
 
 def test_only_choices_are_credited(two_requests):
